@@ -1,0 +1,270 @@
+"""Every option of a run, with its meaning, unit, range and default.
+
+One frozen model per concern. A run's configuration is: the defaults here, then the game's YAML file
+(`configs/<game>.yaml`, which holds only what differs), then the command line. Reading and merging
+those is `app/config_io.py`; this module only says what is valid. Only `actors/` and `app/` see a whole
+`Config`: everything below takes the few numbers that it uses.
+
+Defaults suit a small control task on a CPU. Sources: research by ablation for ours where no other is
+named; "MuZero" is arXiv:1911.08265, "Gumbel MuZero" is Danihelka et al., ICLR 2022.
+"""
+
+import math
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """A group of options: frozen, strict about types, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+
+class SearchConfig(Section):
+    """Planning: how each move is searched."""
+
+    algorithm: Literal["gumbel", "muzero"] = "gumbel"
+    """"gumbel" improves the policy at any number of simulations (Gumbel MuZero); "muzero" is pUCT with
+    visit-count targets, as first published."""
+    num_simulations: int = Field(16, ge=1, le=100_000)
+    """Simulations per move in self-play."""
+    q_normalization: Literal["tree", "bounds", "node"] = "tree"
+    """How values are brought to [0, 1]: "tree" by the smallest and largest value seen in the tree,
+    "bounds" by the game's known value bounds, "node" by the values at one node, as mctx does."""
+    q_floor: float = Field(0.01, ge=0)
+    """With "tree": smallest range of values that is stretched to [0, 1], so that noise in a flat tree is not."""
+    max_considered_actions: int = Field(16, ge=1)
+    """Gumbel: number of root actions that enter sequential halving (m)."""
+    c_visit: float = Field(50.0, ge=0)
+    """Gumbel: offset of the visit count in the weight of Q (Gumbel MuZero: 50)."""
+    c_scale: float = Field(0.1, gt=0)
+    """Gumbel: weight of Q against the policy's logits (Gumbel MuZero: 1.0 for boards, 0.1 for Atari)."""
+    pb_c_init: float = Field(1.25, ge=0)
+    """pUCT: weight of the prior (MuZero: 1.25)."""
+    pb_c_base: float = Field(19652.0, gt=0)
+    """pUCT: visits at which the prior's weight starts to grow (MuZero: 19652)."""
+    dirichlet_alpha: float = Field(0.25, gt=0)
+    """pUCT: concentration of the root noise (MuZero: 0.25 for Atari, 0.3 for chess)."""
+    exploration_fraction: float = Field(0.25, ge=0, le=1)
+    """pUCT: share of the root noise in the root prior (MuZero: 0.25)."""
+
+
+class NetworkConfig(Section):
+    """The network: representation, dynamics and prediction."""
+
+    kind: Literal["mlp"] = "mlp"
+    """"mlp" for vector observations (others are flattened)."""
+    latent_size: int = Field(64, ge=2)
+    """Size of the latent state."""
+    hidden_size: int = Field(128, ge=1)
+    """Width of the hidden layers of representation and dynamics."""
+    head_size: int = Field(128, ge=1)
+    """Width of the hidden layer that reward, value and policy share."""
+    value_head: Literal["categorical", "scalar"] = "categorical"
+    """"categorical": a distribution over `value_support`; "scalar": one number within the game's value bounds."""
+    support_transform: bool = True
+    """Whether supports lie on the transformed scale h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x (MuZero)."""
+    value_support: tuple[float, float] = (-20.0, 20.0)
+    """Smallest and largest value that can be predicted, on the support's scale."""
+    reward_support: tuple[float, float] = (-12.0, 12.0)
+    """Smallest and largest reward that can be predicted, on the support's scale."""
+    support_spacing: float = Field(1.0, gt=0)
+    """Distance of two neighbouring bins of a support, on its scale."""
+
+    @model_validator(mode="after")
+    def _supports_are_whole(self) -> Self:
+        for name in ("value_support", "reward_support"):
+            low, high = getattr(self, name)
+            bins = (high - low) / self.support_spacing
+            if not low < high:
+                raise ValueError(f"{name} must rise, got {low} to {high}")
+            if not math.isclose(bins, round(bins), abs_tol=1e-6):
+                raise ValueError(
+                    f"{name} from {low} to {high} is no whole number of support_spacing {self.support_spacing}"
+                )
+        return self
+
+
+class SelfPlayConfig(Section):
+    """Generating games."""
+
+    games_per_actor: int = Field(32, ge=1)
+    """Games that one actor plays at once, with one batched search per move."""
+    segment_moves: int = Field(16, ge=1)
+    """Moves of every game between two deliveries to the replay buffer (and two looks for newer weights)."""
+    noise_scale: tuple[float, float] = (0.0, 1.0)
+    """Exploration noise of an actor's first and last game, the others evenly between: factor on the
+    Gumbel noise, or on `exploration_fraction`."""
+    temperature: tuple[float, float] = (1.0, 1.0)
+    """"muzero" only: temperature on the visit counts of an actor's first and last game, the others evenly between."""
+    temperature_moves: int | None = Field(None, ge=0)
+    """Moves after which the most visited action is always played; none: never (MuZero: 30 for boards)."""
+    sampled_moves: int = Field(0, ge=0)
+    """"gumbel" only: opening moves drawn from the improved policy rather than chosen, for variety in board games."""
+
+
+class ReplayConfig(Section):
+    """What is remembered, and how it is drawn."""
+
+    capacity_steps: int = Field(200_000, ge=1)
+    """Transitions kept; the oldest leave first."""
+    capacity_mb: int = Field(2_000, ge=1)
+    """Memory for them in MB; the smaller of the two limits holds."""
+    min_steps: int = Field(1_000, ge=0)
+    """Transitions before training starts."""
+    prioritized: bool = False
+    """Draw transitions by priority (|search value - target|) rather than uniformly."""
+    priority_exponent: float = Field(0.6, ge=0)
+    """Prioritised: 0 draws uniformly, 1 in proportion to the priority."""
+    importance_exponent: float = Field(0.4, ge=0, le=1)
+    """Prioritised: how far the bias of such draws is corrected; 1 wholly."""
+
+
+class TrainConfig(Section):
+    """Learning from what is remembered."""
+
+    env_steps: int = Field(100_000, ge=1)
+    """Budget of the run: transitions played in all."""
+    discount: float = Field(0.997, gt=0, le=1)
+    """Weight of a reward one step later (MuZero: 0.997 for Atari, 1 for boards)."""
+    batch_size: int = Field(256, ge=1)
+    """Windows per training step."""
+    unroll_steps: int = Field(5, ge=1)
+    """Steps that the model is unrolled in training, K (MuZero: 5)."""
+    td_steps: int = Field(10, ge=1)
+    """Rewards added up before a value target bootstraps (MuZero: 10 for Atari); the game's length or more: none does."""
+    replay_ratio: float = Field(32.0, gt=0)
+    """Trained positions per env step, held in both directions: acting waits for learning and learning for acting."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Peak learning rate of AdamW."""
+    learning_rate_final: float = Field(1e-4, ge=0)
+    """Learning rate at the end of the budget; it falls there along a cosine."""
+    learning_rate_warmup: int = Field(100, ge=0)
+    """Training steps over which the learning rate rises to its peak."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """Decoupled weight decay of AdamW (MuZero: 1e-4, as L2)."""
+    max_grad_norm: float = Field(5.0, gt=0)
+    """The gradient is scaled down to this norm."""
+    value_weight: float = Field(0.5, ge=0)
+    """Weight of the value loss (MuZero Reanalyze: 0.25)."""
+    reward_weight: float = Field(1.0, ge=0)
+    """Weight of the reward loss."""
+    policy_weight: float = Field(1.0, ge=0)
+    """Weight of the policy loss."""
+    consistency_weight: float = Field(0.0, ge=0)
+    """Weight of the self-supervised consistency loss (EfficientZero: 2); 0 leaves it and its layers out."""
+    dynamics_gradient: float = Field(0.5, ge=0, le=1)
+    """Share of the gradient that passes each dynamics step backwards (MuZero: one half)."""
+    target_interval: int = Field(200, ge=1)
+    """Training steps between two copies of the weights to the target weights."""
+    publish_interval: int = Field(20, ge=1)
+    """Training steps between two publications of new weights."""
+
+
+class ReanalyzeConfig(Section):
+    """Searching stored positions again with newer weights."""
+
+    ratio: float = Field(4.0, ge=0)
+    """Positions searched again per env step; 0: none. Much more than ten sharpens the policy on the
+    same data until it collapses."""
+    batch_size: int = Field(256, ge=1)
+    """Positions searched at once."""
+    num_simulations: int | None = Field(None, ge=1)
+    """Simulations for each; none: as in self-play."""
+    noise_scale: float = Field(1.0, ge=0)
+    """Exploration noise of these searches; see `self_play.noise_scale`."""
+    weights: Literal["newest", "target"] = "newest"
+    """Whether to search with the newest weights or with the steadier target weights."""
+
+
+class EvaluateConfig(Section):
+    """Measuring the greedy agent, on seeds that training never uses."""
+
+    interval: int = Field(10_000, ge=1)
+    """Env steps between two evaluations."""
+    episodes: int = Field(20, ge=1)
+    """Episodes of each."""
+    final_episodes: int = Field(100, ge=1)
+    """Episodes of the last evaluation, and of `muzero-ray evaluate`."""
+    num_simulations: int | None = Field(None, ge=1)
+    """Simulations per move; none: as in self-play."""
+    video: bool = True
+    """Write a video of one episode of the final agent at the end of the run."""
+
+
+class SystemConfig(Section):
+    """The machine: processes, threads, devices, files."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the trainer runs; auto: on a GPU if there is one."""
+    engine: Literal["auto", "compiled", "torch"] = "auto"
+    """Inference of the acting side; auto: compiled for an MLP on a CPU (about ten times faster), torch otherwise."""
+    trainer_threads: int | None = Field(None, ge=1)
+    """CPU threads of the trainer; none: what the other actors leave, at most 4."""
+    prefetch: int = Field(2, ge=1)
+    """Batches asked for before they are needed."""
+    max_pending: int = Field(2, ge=1)
+    """Deliveries of one self-play actor that the buffer has not yet acknowledged."""
+    checkpoint_seconds: float = Field(60.0, gt=0)
+    """Wall-clock seconds between two checkpoints."""
+    keep_checkpoints: int = Field(3, ge=1)
+    """Newest checkpoints kept, besides the best."""
+    dashboard: bool = True
+    """Start the Ray dashboard with a cluster of our own."""
+    dashboard_port: int = Field(8265, ge=1, le=65535)
+    """Its port, on the loopback interface."""
+    address: str | None = None
+    """Ray cluster to join ("auto" or host:port); none: RAY_ADDRESS, the cluster of `ray submit`, or one of our own."""
+    max_restarts: int = Field(5, ge=0)
+    """Restarts of one actor after crashes of its process before the run is stopped."""
+
+
+class Config(Section):
+    """Everything about a run."""
+
+    game: str = "lunarlander"
+    """A game of `muzero-ray games`, a Python file (games/mygame.py), or gymnasium:ENV_ID."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Everything random in the run starts from this."""
+    num_actors: int | None = Field(None, ge=0)
+    """Self-play actors; none: what the machine has room for. 0 runs all roles in this one process, without
+    Ray, and is reproducible to the bit."""
+    results: str = "results"
+    """Folder for runs: <results>/<game>/<date--time>/."""
+    search: SearchConfig = SearchConfig()
+    network: NetworkConfig = NetworkConfig()
+    self_play: SelfPlayConfig = SelfPlayConfig()
+    replay: ReplayConfig = ReplayConfig()
+    train: TrainConfig = TrainConfig()
+    reanalyze: ReanalyzeConfig = ReanalyzeConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    system: SystemConfig = SystemConfig()
+
+    @model_validator(mode="after")
+    def _sections_fit_together(self) -> Self:
+        problems = []
+        if self.replay.min_steps > self.replay.capacity_steps:
+            problems.append(
+                f"replay.min_steps ({self.replay.min_steps}) must not exceed "
+                f"replay.capacity_steps ({self.replay.capacity_steps})"
+            )
+        if self.replay.min_steps >= self.train.env_steps:
+            problems.append(
+                f"replay.min_steps ({self.replay.min_steps}) must be below train.env_steps "
+                f"({self.train.env_steps}), or nothing is ever trained"
+            )
+        if self.train.learning_rate_final > self.train.learning_rate:
+            problems.append(
+                f"train.learning_rate_final ({self.train.learning_rate_final}) must not exceed "
+                f"train.learning_rate ({self.train.learning_rate})"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def total_training_steps(self) -> int:
+        """Training steps that the budget of env steps allows at the replay ratio."""
+        trained = (self.train.env_steps - self.replay.min_steps) * self.train.replay_ratio
+        return max(1, int(trained // self.train.batch_size))
