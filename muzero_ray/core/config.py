@@ -133,7 +133,7 @@ class TrainConfig(Section):
     unroll_steps: int = Field(5, ge=1)
     """Steps that the model is unrolled in training, K (MuZero: 5)."""
     td_steps: int = Field(10, ge=1)
-    """Rewards added up before a value target bootstraps (MuZero: 10 for Atari); the game's length or more: none does."""
+    """Rewards added up before a value target bootstraps (MuZero: 10 for Atari); the game's length: none does."""
     replay_ratio: float = Field(32.0, gt=0)
     """Trained positions per env step, held in both directions: acting waits for learning and learning for acting."""
     learning_rate: float = Field(1e-3, gt=0)
@@ -200,8 +200,8 @@ class SystemConfig(Section):
     """Where the trainer runs; auto: on a GPU if there is one."""
     engine: Literal["auto", "compiled", "torch"] = "auto"
     """Inference of the acting side; auto: compiled for an MLP on a CPU (about ten times faster), torch otherwise."""
-    trainer_threads: int | None = Field(None, ge=1)
-    """CPU threads of the trainer; none: what the other actors leave, at most 4."""
+    trainer_threads: int = Field(1, ge=1)
+    """CPU threads of the trainer. A small network is fastest with one: threads wait for each other at every layer."""
     prefetch: int = Field(2, ge=1)
     """Batches asked for before they are needed."""
     max_pending: int = Field(2, ge=1)

@@ -7,7 +7,7 @@ networks or Ray, and a game knows nothing of them.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Game(ABC):
     check-game FILE` plays it at random and explains every violation of this contract.
     """
 
-    spec: ClassVar[GameSpec] | GameSpec
+    spec: GameSpec
     """Set on the class, or on the instance where it depends on the constructor's arguments."""
 
     @abstractmethod
@@ -113,5 +113,5 @@ class Game(ABC):
                 return action
         raise ValueError(f"{type(self).__name__}: {text!r} names no action")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a game that holds nothing has nothing to free
         """Frees what the game holds (windows, emulators). Optional."""

@@ -1,0 +1,138 @@
+"""Turns a `Config` into the plain object of every role: the one place where options become objects.
+
+Which inference engine runs is chosen here, and nowhere else. Nothing here imports Ray, and torch is
+imported only by what needs it, so that an actor with the compiled engine stays small and starts fast.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from muzero_ray.adapters.loading import load_game
+from muzero_ray.core.config import Config
+from muzero_ray.core.game import Game, GameSpec
+from muzero_ray.core.rate_limiter import Pace, RateLimiter
+from muzero_ray.core.rng import role_seed
+from muzero_ray.core.types import Weights
+from muzero_ray.mcts.planner import Planner, make_planner
+from muzero_ray.play.acting_model import ActingModel
+from muzero_ray.play.reanalyze import Reanalyzer
+from muzero_ray.play.self_play import SelfPlayer
+from muzero_ray.replay.buffer import ReplayBuffer
+
+
+class Agent:
+    """A game, a network and a planner: what it takes to play.
+
+    Attributes:
+        make_game: makes one more game.
+        spec: of the game.
+        planner: the search, with this configuration's options.
+        model: the network, in the engine that suits it.
+    """
+
+    def __init__(self, config: Config, weights: Weights | None = None) -> None:
+        self.make_game: Callable[[], Game] = load_game(config.game)
+        self.spec = game_spec(self.make_game)
+        self.planner: Planner = make_planner(config.search, self.spec.value_bounds)
+        self.model = make_model(config, self.spec)
+        if weights is not None:
+            self.model.set_weights(weights)
+
+
+def game_spec(make_game: Callable[[], Game]) -> GameSpec:
+    """The spec of a game, which may be known only once one is made."""
+    game = make_game()
+    try:
+        return game.spec
+    finally:
+        game.close()
+
+
+def make_model(config: Config, spec: GameSpec) -> ActingModel:
+    """The network as a search model: compiled for MLPs on a CPU, torch for everything else."""
+    # Where players take turns, the state reached is worth to the mover minus what it is worth to the next.
+    discount = -config.train.discount if spec.num_players == 2 else config.train.discount
+    if config.system.engine == "torch":
+        from muzero_ray.nn.inference import TorchModel
+        from muzero_ray.nn.networks import build_network
+
+        return TorchModel(build_network(config.network, spec, consistency=False), discount, device="cpu")
+    from muzero_ray.engine.mlp import CompiledMLP
+
+    return CompiledMLP(config.network, spec, discount)
+
+
+def make_self_player(config: Config, index: int, restart: int) -> SelfPlayer:
+    """Self-play actor number `index`, started for the `restart`-th time (0: the first)."""
+    agent = Agent(config)
+    options = config.self_play
+    return SelfPlayer(
+        agent.make_game,
+        agent.planner,
+        agent.model,
+        num_games=options.games_per_actor,
+        noise_scale=options.noise_scale,
+        temperature=options.temperature,
+        temperature_moves=options.temperature_moves,
+        sampled_moves=options.sampled_moves,
+        seed=role_seed(config.seed, "self_play", index, restart),
+        # Game ids stay unique in a run: 2**32 games for each start of each of 2**20 actors.
+        game_id_start=((restart << 20) | index) << 32,
+    )
+
+
+def make_reanalyzer(config: Config, restart: int) -> Reanalyzer:
+    """The role that searches stored positions again."""
+    agent = Agent(config)
+    return Reanalyzer(
+        agent.planner,
+        agent.model,
+        num_simulations=config.reanalyze.num_simulations,
+        noise_scale=config.reanalyze.noise_scale,
+        rng=np.random.default_rng(role_seed(config.seed, "reanalyze", 0, restart)),
+    )
+
+
+def make_replay_buffer(config: Config, restart: int) -> ReplayBuffer:
+    """The empty replay buffer."""
+    return ReplayBuffer(
+        game_spec(load_game(config.game)),
+        capacity_steps=config.replay.capacity_steps,
+        capacity_bytes=config.replay.capacity_mb * 1_000_000,
+        batch_size=config.train.batch_size,
+        unroll_steps=config.train.unroll_steps,
+        td_steps=config.train.td_steps,
+        discount=config.train.discount,
+        prioritized=config.replay.prioritized,
+        priority_exponent=config.replay.priority_exponent,
+        importance_exponent=config.replay.importance_exponent,
+        with_next_observations=config.train.consistency_weight > 0,
+        rng=np.random.default_rng(role_seed(config.seed, "replay", 0, restart)),
+    )
+
+
+def make_rate_limiter(config: Config, num_actors: int) -> RateLimiter:
+    """The pace: `replay_ratio` for training, `reanalyze.ratio` for reanalysis.
+
+    One delivery of every actor may lie untrained, so that acting and learning overlap.
+    """
+    delivery = max(1, num_actors) * config.self_play.games_per_actor * config.self_play.segment_moves
+    train = Pace(config.train.replay_ratio, config.train.batch_size, config.replay.min_steps)
+    consumers = {"train": train}
+    overlap = delivery * train.ratio / train.batch_size
+    if config.reanalyze.ratio > 0:
+        consumers["reanalyze"] = Pace(config.reanalyze.ratio, config.reanalyze.batch_size, config.replay.min_steps)
+        overlap = max(overlap, delivery * config.reanalyze.ratio / config.reanalyze.batch_size)
+    return RateLimiter(consumers, tolerance_batches=max(2.0, overlap))
+
+
+def describe_network(config: Config) -> str:
+    """The network's parameters by name and shape, and how many they are, for people to read."""
+    from muzero_ray.nn.networks import build_network
+
+    spec = game_spec(load_game(config.game))
+    network = build_network(config.network, spec, config.train.consistency_weight > 0, config.seed)
+    shapes = [(name, tuple(parameter.shape)) for name, parameter in network.named_parameters()]
+    total = sum(parameter.numel() for parameter in network.parameters())
+    return "\n".join([f"{name:<40} {shape}" for name, shape in shapes] + [f"{total:,} parameters"])

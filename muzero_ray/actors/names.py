@@ -1,0 +1,16 @@
+"""The names by which actors find each other, and by which the dashboard shows them.
+
+Actors look each other up by name rather than being handed to each other, so that one that is started
+again after a crash finds what it needs. Names are unique within a run: each has a Ray namespace of its own.
+"""
+
+STORAGE = "shared_storage"
+BUFFER = "replay_buffer"
+TRAINER = "trainer"
+REANALYZE = "reanalyze"
+EVALUATOR = "evaluator"
+
+
+def self_play(index: int) -> str:
+    """The name of self-play actor number `index`."""
+    return f"self_play_{index}"

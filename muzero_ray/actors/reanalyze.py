@@ -1,0 +1,53 @@
+"""The reanalyze actor: searches stored positions again with newer weights."""
+
+import time
+from typing import Any
+
+import ray
+
+from muzero_ray.actors import build, names
+from muzero_ray.actors.shared_storage import WeightsReader
+from muzero_ray.core.config import Config
+from muzero_ray.core.reports import ReanalyzeReport
+
+
+class Reanalyze:
+    """Repeats searches, one batch ahead of the buffer's answer."""
+
+    def __init__(self, config: Config) -> None:
+        storage: Any = ray.get_actor(names.STORAGE)
+        restart = ray.get(storage.register.remote("reanalyze", 0))
+        self._reanalyzer = build.make_reanalyzer(config, restart)
+        self._weights = WeightsReader(storage, target=config.reanalyze.weights == "target")
+        self._buffer: Any = ray.get_actor(names.BUFFER)
+        self._pending: ray.ObjectRef[Any] | None = None
+
+    def work(self, seconds: float) -> ReanalyzeReport:
+        """Works for about so many seconds; a wait for positions counts."""
+        began = time.perf_counter()
+        positions, searching = 0, 0.0
+        while (elapsed := time.perf_counter() - began) < seconds:
+            if self._pending is None:
+                self._pending = self._buffer.reanalyze_request.remote()
+            ready, _ = ray.wait([self._pending], timeout=seconds - elapsed)
+            if not ready:
+                break
+            reference, self._pending = self._pending, None
+            request = ray.get(reference)
+            if request is None:
+                return self._report(positions, searching, began, finished=True)
+            self._pending = self._buffer.reanalyze_request.remote()
+            weights = self._weights.read()
+            if weights is not None:
+                self._reanalyzer.set_weights(weights, self._weights.version)
+            result = self._reanalyzer.reanalyze(request)
+            searching += result.seconds
+            positions += len(result.indices)
+            self._buffer.refresh.remote(result)
+        return self._report(positions, searching, began, finished=False)
+
+    def _report(self, positions: int, searching: float, began: float, finished: bool) -> ReanalyzeReport:
+        return ReanalyzeReport(positions, searching, time.perf_counter() - began - searching, finished)
+
+    def __repr__(self) -> str:
+        return "Reanalyze()"

@@ -1,0 +1,106 @@
+"""The replay-buffer actor: the buffer, and the pace between acting and learning.
+
+Whoever is ahead waits here, on a condition, until the others have caught up: a delivery is acknowledged
+when more may be played, a batch is answered when it may be trained on. Nobody sleeps or polls.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from muzero_ray.actors import build
+from muzero_ray.core.config import Config
+from muzero_ray.core.reports import BufferStatus
+from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory
+
+
+class ReplayBufferActor:
+    """`replay.buffer.ReplayBuffer` and `core.rate_limiter.RateLimiter` behind one door.
+
+    All methods are coroutines on one thread: each runs to its end or to its `await` undisturbed.
+    """
+
+    def __init__(self, config: Config, num_actors: int, restart: int) -> None:
+        self._buffer = build.make_replay_buffer(config, restart)
+        self._limiter = build.make_rate_limiter(config, num_actors)
+        self._batch_size = config.train.batch_size
+        self._reanalyze_size = config.reanalyze.batch_size
+        self._closed = False
+        self._changed = asyncio.Condition()
+
+    async def add(self, trajectories: list[Trajectory]) -> BufferStatus:
+        """Stores a delivery at once; answers when its sender may play on."""
+        for trajectory in trajectories:
+            self._buffer.add(trajectory)
+        self._limiter.inserted(sum(trajectory.num_steps for trajectory in trajectories))
+        await self._wait_until(self._limiter.may_insert)
+        return await self.status()
+
+    async def sample(self) -> Batch | None:
+        """A batch, when it may be trained on; None once intake is closed and all has been trained."""
+        if not await self._may_consume("train"):
+            return None
+        self._limiter.consumed("train", self._batch_size)
+        await self._notify()
+        return self._buffer.sample()
+
+    async def reanalyze_request(self) -> ReanalyzeRequest | None:
+        """Positions to search again, when it is time; None once intake is closed and all is done."""
+        if not await self._may_consume("reanalyze"):
+            return None
+        self._limiter.consumed("reanalyze", self._reanalyze_size)
+        await self._notify()
+        return self._buffer.reanalyze_request(self._reanalyze_size)
+
+    async def refresh(self, result: ReanalyzeResult) -> None:
+        """Writes back what a repeated search found."""
+        self._buffer.refresh(result)
+
+    async def update_priorities(self, indices: np.ndarray, priorities: np.ndarray) -> None:
+        """Writes back how wrong the value of each trained position was."""
+        self._buffer.update_priorities(indices, priorities)
+
+    async def close_intake(self) -> None:
+        """Says that nothing more will be added, so that nobody waits for it."""
+        self._closed = True
+        await self._notify()
+
+    async def status(self) -> BufferStatus:
+        """How full the buffer is, and how the pace is held; also tells that this actor is alive."""
+        return BufferStatus(
+            env_steps=self._buffer.total_steps,
+            num_steps=self._buffer.num_steps,
+            memory_bytes=self._buffer.memory_bytes,
+            held_ratios={name: self._limiter.held_ratio(name) for name in self._limiter.consumers},
+        )
+
+    async def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: {"buffer": arrays by name, "limiter": numbers by name}."""
+        return {"buffer": self._buffer.state_dict(), "limiter": self._limiter.state_dict()}
+
+    async def restore(self, state: dict[str, Any]) -> None:
+        """Continues from a checkpoint's state."""
+        self._buffer.load_state_dict(state["buffer"])
+        self._limiter.load_state_dict(state["limiter"])
+        await self._notify()
+
+    async def _may_consume(self, name: str) -> bool:
+        """Waits for the consumer's turn; False if it never comes, because intake is closed."""
+        await self._wait_until(lambda: self._limiter.may_consume(name))
+        return self._limiter.may_consume(name)
+
+    async def _wait_until(self, may_go_on: Callable[[], bool]) -> None:
+        """Waits for a condition, or for the close of intake. Nothing else runs between the condition
+        coming true and the caller going on, so that one turn is never taken twice."""
+        async with self._changed:
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: self._closed or may_go_on())
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def __repr__(self) -> str:
+        return "ReplayBuffer()"

@@ -1,0 +1,44 @@
+"""The self-play actor: plays many games at once and hands over what was played."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import ray
+
+from muzero_ray.actors import build, names
+from muzero_ray.actors.shared_storage import WeightsReader
+from muzero_ray.core.config import Config
+from muzero_ray.core.types import SelfPlayReport, Trajectory
+
+
+class SelfPlay:
+    """Self-play number `index`. Each call of `play` is one stretch of moves of all its games.
+
+    Trajectories are returned, not put: the caller owns them, and they outlive this actor.
+    """
+
+    def __init__(self, config: Config, index: int) -> None:
+        storage: Any = ray.get_actor(names.STORAGE)
+        self._name = f"SelfPlay({index}, {config.game})"
+        self._moves = config.self_play.segment_moves
+        restart = ray.get(storage.register.remote("self_play", index))
+        self._player = build.make_self_player(config, index, restart)
+        self._weights = WeightsReader(storage)
+
+    @ray.method(num_returns=2)
+    def play(self) -> tuple[list[Trajectory], SelfPlayReport | None]:
+        """Plays a stretch with the newest weights; nothing and None while no weights are published."""
+        began = time.perf_counter()
+        weights = self._weights.read()
+        if weights is not None:
+            self._player.set_weights(weights, self._weights.version)
+        elif self._weights.version < 0:
+            time.sleep(0.05)  # the trainer is still starting; the head asks again
+            return [], None
+        waited = time.perf_counter() - began
+        trajectories, report = self._player.play(self._moves)
+        return trajectories, replace(report, seconds={**report.seconds, "weights": waited})
+
+    def __repr__(self) -> str:
+        return self._name

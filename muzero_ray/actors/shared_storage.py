@@ -1,0 +1,82 @@
+"""The shared storage: the newest weights, and how often each role has been started.
+
+Holds values, not references to other actors' objects, so nothing is lost when a trainer dies. It knows
+nothing of networks; weights are dictionaries of arrays to it.
+"""
+
+from typing import Any
+
+import ray
+
+from muzero_ray.core.types import Weights
+
+
+class SharedStorage:
+    """Newest published weights, by version; the version is the training step that made them."""
+
+    def __init__(self, starts: dict[str, int] | None = None) -> None:
+        self._version = -1
+        self._weights: ray.ObjectRef[Any] | None = None
+        self._target: ray.ObjectRef[Any] | None = None
+        self._starts: dict[str, int] = dict(starts or {})
+
+    def publish(self, version: int, weights: Weights, target_weights: Weights) -> None:
+        """Makes these the newest weights. The object is put here, so that this actor owns it."""
+        self._weights = ray.put(weights)
+        # Between two copies of the target weights the trainer sends the same ones; they are small beside a batch.
+        self._target = ray.put(target_weights)
+        self._version = version
+
+    def newest(self, have_version: int, target: bool = False) -> tuple[int, ray.ObjectRef[Any]] | None:
+        """The newest (version, reference to the weights), or None if the caller has them or there are none.
+
+        The reference comes inside a tuple, so that Ray does not fetch what it names before it is asked to.
+        """
+        weights = self._target if target else self._weights
+        return None if weights is None or self._version == have_version else (self._version, weights)
+
+    def register(self, role: str, index: int) -> int:
+        """Counts a start of a role's process: 0 for the first, so that each start gets its own seed."""
+        key = f"{role}/{index}"
+        restart = self._starts.get(key, 0)
+        self._starts[key] = restart + 1
+        return restart
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the starts. The weights are in the trainer's state."""
+        return {"version": self._version, "starts": dict(self._starts)}
+
+    def restore(self, starts: dict[str, int]) -> None:
+        """After a crash: never counts a role's starts lower than they were."""
+        for key, count in starts.items():
+            self._starts[key] = max(count, self._starts.get(key, 0))
+
+    def __repr__(self) -> str:
+        return "SharedStorage()"
+
+
+class WeightsReader:
+    """A role's view of the storage: brings a model up to date, and costs a few bytes if it is.
+
+    Args:
+        storage: handle of the `SharedStorage` actor.
+        target: whether to read the target weights rather than the newest.
+    """
+
+    def __init__(self, storage: Any, target: bool = False) -> None:
+        self._storage = storage
+        self._target = target
+        self.version = -1
+
+    def read(self) -> Weights | None:
+        """The newest weights if they are newer than the last ones read, else None.
+
+        One of the named synchronisation points: a role reads between two stretches of its work.
+        """
+        answer = ray.get(self._storage.newest.remote(self.version, self._target))
+        if answer is None:
+            return None
+        version, reference = answer
+        weights: Weights = ray.get(reference)
+        self.version = version
+        return weights

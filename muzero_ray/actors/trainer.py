@@ -1,0 +1,82 @@
+"""The trainer actor: the learner, fed with batches asked for ahead, publishing what it learns."""
+
+import time
+from collections import deque
+from typing import Any
+
+import ray
+
+from muzero_ray.actors import names
+from muzero_ray.core.config import Config
+from muzero_ray.core.game import GameSpec
+from muzero_ray.core.reports import TrainerState, TrainReport
+
+
+class Trainer:
+    """`nn.learner.Learner` in an actor; keeps `prefetch` batches on their way."""
+
+    def __init__(self, config: Config, spec: GameSpec, device: str, threads: int) -> None:
+        from muzero_ray.nn.learner import Learner, use_threads
+
+        use_threads(threads)
+        self._learner = Learner(config, spec, seed=config.seed, device=device)
+        self._publish_interval = config.train.publish_interval
+        self._prioritized = config.replay.prioritized
+        self._prefetch = config.system.prefetch
+        self._buffer: Any = ray.get_actor(names.BUFFER)
+        self._storage: Any = ray.get_actor(names.STORAGE)
+        self._pending: deque[ray.ObjectRef[Any]] = deque()
+
+    def start(self, state: bytes | None) -> int:
+        """Continues from a checkpoint's learner state, if there is one; publishes; answers the training steps."""
+        if state is not None:
+            self._learner.load_bytes(state)
+        self.publish()
+        return self._learner.training_steps
+
+    def train(self, seconds: float) -> TrainReport:
+        """Trains for about so many seconds; a wait for batches counts."""
+        began = time.perf_counter()
+        first_step, training, finished = self._learner.training_steps, 0.0, False
+        metrics: dict[str, float] = {}
+        while (elapsed := time.perf_counter() - began) < seconds:
+            while len(self._pending) < self._prefetch:
+                self._pending.append(self._buffer.sample.remote())
+            ready, _ = ray.wait([self._pending[0]], timeout=seconds - elapsed)
+            if not ready:
+                break
+            batch = ray.get(self._pending.popleft())
+            if batch is None:
+                finished = True
+                break
+            started = time.perf_counter()
+            result = self._learner.update(batch)
+            if self._prioritized:
+                self._buffer.update_priorities.remote(batch.indices, result.priorities)
+            if self._learner.training_steps % self._publish_interval == 0:
+                self.publish()
+            metrics = result.metrics
+            training += time.perf_counter() - started
+        if finished:
+            self.publish()  # the last weights, whatever the interval
+        return TrainReport(
+            training_steps=self._learner.training_steps,
+            steps=self._learner.training_steps - first_step,
+            train_seconds=training,
+            wait_seconds=time.perf_counter() - began - training,
+            finished=finished,
+            metrics=metrics,
+        )
+
+    def state(self) -> TrainerState:
+        """What a checkpoint keeps."""
+        return TrainerState(self._learner.training_steps, self._learner.to_bytes(), self._learner.weights())
+
+    def publish(self) -> None:
+        """Sends the weights to the storage."""
+        self._storage.publish.remote(
+            self._learner.training_steps, self._learner.weights(), self._learner.target_weights()
+        )
+
+    def __repr__(self) -> str:
+        return "Trainer()"

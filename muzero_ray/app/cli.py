@@ -1,0 +1,262 @@
+"""The command line: `muzero-ray COMMAND`, also `python -m muzero_ray.app.cli`.
+
+Finds out what is wanted, has every mistake told in a sentence, and hands over to the modules that do the
+work. Those are imported inside of the commands, so that help comes at once, without torch or Ray.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from muzero_ray.app import config_io
+from muzero_ray.app.errors import UserError, did_you_mean
+from muzero_ray.app.request import read_request
+from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.core.config import Config
+
+if TYPE_CHECKING:
+    from muzero_ray.app.checkpoint_reader import Checkpoint
+
+PROGRAM = "muzero-ray"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command; returns the process's exit code: 0, 1 for a run that failed, 2 for a user's mistake."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    name, *rest = words
+    try:
+        if name not in COMMANDS:
+            raise UserError(f"no command {name!r}{did_you_mean(name, list(COMMANDS))}; see {PROGRAM} --help")
+        return COMMANDS[name](rest)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except SystemExit as stop:  # tyro ends the process itself after help and after mistakes
+        return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
+
+
+def train(argv: list[str]) -> int:
+    """Train an agent; `muzero-ray train --help` lists every option with this game's default."""
+    request = read_request(argv, f"{PROGRAM} train", "Train an agent. Options of `configs/<game>.yaml` are defaults.")
+    checkpoint = None
+    if request.run is None:
+        run = RunFolder.create(request.config.results, request.config.game)
+    else:
+        from muzero_ray.app.checkpoint import remove_leftovers
+        from muzero_ray.app.checkpoint_reader import newest_checkpoint
+
+        run = request.run
+        checkpoint = newest_checkpoint(run)
+        remove_leftovers(run)
+    config_io.write_config(run.config, request.config)
+
+    from muzero_ray.app.run import train as run_training
+
+    return run_training(request.config, run, checkpoint)
+
+
+@dataclass
+class EvaluateOptions:
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Run folder, results/<game>/<date--time>."""
+    checkpoint: str | None = None
+    """best, last or a number of training steps; none: the best, or the last where there is none."""
+    episodes: int | None = None
+    """Episodes; none: evaluate.final_episodes of the run."""
+    json: bool = False
+    """Print one JSON object on standard output, everything else on standard error."""
+
+
+def evaluate(argv: list[str]) -> int:
+    """Measure a trained agent: mean, spread and confidence of its return, without exploration."""
+    chosen = tyro.cli(EvaluateOptions, args=argv, prog=f"{PROGRAM} evaluate", description=evaluate.__doc__)
+    if chosen.episodes is not None and chosen.episodes < 1:
+        raise UserError(f"--episodes: wanted at least 1, got {chosen.episodes}")
+    with _stdout_kept_clean():
+        config, checkpoint = _open_checkpoint(chosen.run, chosen.checkpoint)
+        from muzero_ray.actors.build import Agent
+        from muzero_ray.app.curve import describe
+        from muzero_ray.core.rng import evaluation_seeds
+        from muzero_ray.play.evaluation import evaluate as play_episodes
+
+        agent = Agent(config, checkpoint.weights())
+        seeds = evaluation_seeds(config.seed, chosen.episodes or config.evaluate.final_episodes)
+        began = time.perf_counter()
+        episodes = play_episodes(
+            agent.make_game, agent.planner, agent.model, seeds, num_simulations=config.evaluate.num_simulations
+        )
+        seconds = time.perf_counter() - began
+    returns = [episode.returns[0] for episode in episodes]
+    found = describe(returns)
+    if chosen.json:
+        result = {
+            "mean": found.mean,
+            "std": found.std,
+            "ci95": list(found.ci95) if found.ci95 else None,
+            "returns": returns,
+            "seconds": round(seconds, 3),
+            "checkpoint": str(checkpoint.path),
+        }
+        print(json.dumps(result))
+    else:
+        interval = f", 95% confidence {found.ci95[0]:.2f} to {found.ci95[1]:.2f}" if found.ci95 else ""
+        print(f"{config.game}: return {found.mean:.2f} ± {found.std:.2f} over {len(returns)} episodes{interval}")
+        print(f"{checkpoint.path}, {seconds:.1f} s")
+    return 0
+
+
+@dataclass
+class WatchOptions:
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Run folder, results/<game>/<date--time>."""
+    checkpoint: str | None = None
+    """best, last or a number of training steps; none: the best, or the last where there is none."""
+    episode: int = 0
+    """Which of the evaluation's episodes to record."""
+    output: Path | None = None
+    """Video file without suffix; none: `video` in the run folder."""
+
+
+def watch(argv: list[str]) -> int:
+    """Write a video (mp4, or gif) of one episode of a trained agent."""
+    chosen = tyro.cli(WatchOptions, args=argv, prog=f"{PROGRAM} watch", description=watch.__doc__)
+    if chosen.episode < 0:
+        raise UserError(f"--episode: wanted at least 0, got {chosen.episode}")
+    with _stdout_kept_clean():
+        config, checkpoint = _open_checkpoint(chosen.run, chosen.checkpoint)
+        from muzero_ray.app.video import record_video
+
+        stem = chosen.output or RunFolder(chosen.run).video
+        try:
+            path = record_video(config, checkpoint.weights(), stem, chosen.episode)
+        except OSError as error:
+            raise UserError(f"the video cannot be written: {error.strerror or error}; choose --output FILE") from error
+    if path is None:
+        raise UserError(f"{config.game} has neither render() nor text(): give it one of them to watch it")
+    print(path)
+    return 0
+
+
+@dataclass
+class NoOptions:
+    pass
+
+
+def games(argv: list[str]) -> int:
+    """List the games that come with muzero_ray."""
+    tyro.cli(NoOptions, args=argv, prog=f"{PROGRAM} games", description=games.__doc__)
+    from muzero_ray.adapters.loading import game_title, shipped_games
+
+    names = shipped_games()
+    width = max(map(len, names), default=0)
+    for name in names:
+        print(f"{name:<{width}}  {game_title(name)}")
+    return 0
+
+
+@dataclass
+class CheckGameOptions:
+    game: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="GAME")]
+    """A Python file, a game of `muzero-ray games`, or gymnasium:ENV_ID."""
+    episodes: int = 10
+    """Episodes to play at random."""
+
+
+def check_game(argv: list[str]) -> int:
+    """Play a game at random and explain everything that is wrong with it."""
+    chosen = tyro.cli(CheckGameOptions, args=argv, prog=f"{PROGRAM} check-game", description=check_game.__doc__)
+    if chosen.episodes < 1:
+        raise UserError(f"--episodes: wanted at least 1, got {chosen.episodes}")
+    from muzero_ray.adapters.loading import GameLoadError, load_game
+    from muzero_ray.core.game_check import check_game as find_problems
+
+    try:
+        make_game = load_game(chosen.game)
+    except GameLoadError as error:
+        raise UserError(str(error)) from error
+    problems = find_problems(make_game, episodes=chosen.episodes)
+    for problem in problems:
+        print(problem)
+    if not problems:
+        print(f"{chosen.game}: no problem found in {chosen.episodes} episodes")
+    return 1 if problems else 0
+
+
+def show_config(argv: list[str]) -> int:
+    """Show every option of a run, its value, and where it comes from; takes the options of `train`."""
+    request = read_request(argv, f"{PROGRAM} show-config", "Show what these options come to.")
+    rows = config_io.resolved_with_origin(request.config, request.file, request.given)
+    widths = [max(len(str(row[column])) for row in rows) for column in (0, 1)]
+    for key, value, origin in rows:
+        print(f"{key:<{widths[0]}}  {value!s:<{widths[1]}}  {origin}")
+    return 0
+
+
+@dataclass
+class BenchOptions:
+    what: tyro.conf.Positional[Literal["search", "selfplay", "learner"]]
+    """What to measure."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+
+def bench(argv: list[str]) -> int:
+    """Measure the speed of search, self-play or learner on this machine."""
+    chosen = tyro.cli(BenchOptions, args=argv, prog=f"{PROGRAM} bench", description=bench.__doc__)
+    from muzero_ray.app import bench as benchmarks
+
+    return int(benchmarks.main(chosen.what, as_json=chosen.json))
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "watch": watch,
+    "games": games,
+    "check-game": check_game,
+    "show-config": show_config,
+    "bench": bench,
+}
+
+
+def _overview() -> str:
+    lines = [f"usage: {PROGRAM} COMMAND [OPTIONS]", "", "MuZero, trained on your game with Ray.", ""]
+    for name, command in COMMANDS.items():
+        lines.append(f"  {name:<12} {(command.__doc__ or '').splitlines()[0]}")
+    return "\n".join([*lines, "", f"{PROGRAM} COMMAND --help says more."])
+
+
+def _open_checkpoint(path: Path, which: str | None) -> tuple[Config, "Checkpoint"]:
+    from muzero_ray.app.checkpoint_reader import find_checkpoint
+
+    run = RunFolder.open(path)
+    return config_io.read_config(run.config), find_checkpoint(run, which)
+
+
+@contextlib.contextmanager
+def _stdout_kept_clean() -> Iterator[None]:
+    """Sends what libraries print, from Python or C, to standard error: standard output is for the result."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Joining or starting a Ray cluster, and the plan of what runs on it.
+
+Works the same on a laptop (a cluster of our own), with RAY_ADDRESS, on the head that `ray submit` runs on,
+and under `ray job submit`.
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray.exceptions import RayError
+
+from muzero_ray.app.errors import UserError
+from muzero_ray.core.config import Config
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What was joined or started."""
+
+    nodes: int
+    cpus: int
+    gpus: int
+    dashboard: str  # URL, or an empty string
+    ours: bool  # started by this process, and stopped with it
+
+    def __str__(self) -> str:
+        where = "of our own" if self.ours else "joined"
+        return f"{where}: {_count(self.nodes, 'node')}, {_count(self.cpus, 'CPU')}, {_count(self.gpus, 'GPU')}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What runs where."""
+
+    num_actors: int
+    trainer_threads: int
+    device: str  # of the trainer: "cpu" or "cuda"
+
+    def __str__(self) -> str:
+        actors, threads = _count(self.num_actors, "self-play actor"), _count(self.trainer_threads, "thread")
+        return f"{actors}, trainer on {self.device} with {threads}"
+
+
+def connect(config: Config) -> Cluster:
+    """Joins the cluster that is meant, or starts one on this machine.
+
+    Raises:
+        UserError: if a cluster was named and cannot be joined.
+    """
+    address = config.system.address or os.environ.get("RAY_ADDRESS") or _launcher_address()
+    try:
+        if address:
+            # Resources and dashboard are the cluster's own affair: Ray refuses to be told them here.
+            context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            context = ray.init(
+                address="local",
+                include_dashboard=config.system.dashboard,
+                dashboard_host="127.0.0.1",
+                dashboard_port=config.system.dashboard_port if config.system.dashboard else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except (RayError, ConnectionError, ValueError, RuntimeError) as error:
+        where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
+        raise UserError(
+            f"cannot {'join' if address else 'start'} {where}: {str(error).splitlines()[0]}. "
+            "If the cluster asks for a token, set RAY_AUTH_MODE=token and see `ray get-auth-token`; "
+            "or run without Ray: --num-actors 0"
+        ) from error
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    url = context.dashboard_url or ""
+    return Cluster(
+        nodes=sum(node["Alive"] for node in ray.nodes()),  # type: ignore[no-untyped-call]
+        cpus=int(resources.get("CPU", 0)),
+        gpus=int(resources.get("GPU", 0)),
+        dashboard=f"http://{url}" if url and not url.startswith("http") else url,
+        ours=not address,
+    )
+
+
+def make_plan(config: Config, cluster: Cluster) -> Plan:
+    """Fits the run to the cluster: one CPU for each self-play actor, the trainer on what is left.
+
+    Raises:
+        UserError: if more actors are asked for than the cluster has CPUs, or a GPU that it has not.
+    """
+    device = config.system.device
+    if device == "cuda" and cluster.gpus == 0:
+        raise UserError("system.device: cuda was asked for, but the cluster has no GPU; use --system.device cpu")
+    if device == "auto":
+        device = "cuda" if cluster.gpus else "cpu"
+    spare = 1 if device == "cpu" else 0
+    num_actors = config.num_actors if config.num_actors is not None else max(1, cluster.cpus - spare)
+    if num_actors > cluster.cpus:
+        raise UserError(
+            f"num_actors: {num_actors} self-play actors need {num_actors} CPUs, but the cluster has {cluster.cpus} "
+            f"on {_count(cluster.nodes, 'node')}; use --num-actors {cluster.cpus} or fewer"
+        )
+    return Plan(num_actors, config.system.trainer_threads, device)
+
+
+def _launcher_address() -> str | None:
+    """On a head started by Ray's cluster launcher the cluster is there, though no variable says so."""
+    return "auto" if Path("~/ray_bootstrap_config.yaml").expanduser().exists() else None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,232 @@
+"""The head of a distributed run: keeps every actor busy with short stretches of work until the budget is spent.
+
+Nothing here computes. Each actor's answer leads to its next call; what flows between the actors are
+references. See `topology.py` for the picture.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from muzero_ray.app.cluster import Plan
+from muzero_ray.app.monitor import Monitor
+from muzero_ray.app.snapshot import Snapshot
+from muzero_ray.app.supervisor import Role, Supervisor
+from muzero_ray.app.topology import launch
+from muzero_ray.core.config import Config
+from muzero_ray.core.reports import BufferStatus, EvaluationReport, ReanalyzeReport, TrainerState, TrainReport
+from muzero_ray.core.types import SelfPlayReport, Weights
+
+_STRETCH_SECONDS = 1.0
+"""Length of one call of the trainer and of reanalysis; two are kept queued, so that neither idles between."""
+
+
+class DistributedRun:
+    """One run over Ray actors.
+
+    Args:
+        config: of the run.
+        plan: what runs where.
+        monitor: told of everything that happens.
+        newest_snapshot: the newest snapshot on disk, or None: what a crashed actor continues from.
+        snapshot: what to continue from; None for a new run.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        plan: Plan,
+        monitor: Monitor,
+        newest_snapshot: Callable[[], Snapshot | None],
+        snapshot: Snapshot | None,
+    ) -> None:
+        self._config = config
+        self._monitor = monitor
+        self._newest_snapshot = newest_snapshot
+        self._supervisor = Supervisor(config.system.max_restarts, monitor.event)
+        self._actors = launch(config, plan, snapshot.starts if snapshot else {})
+        self._played = snapshot.env_steps if snapshot else 0
+        self._env_steps = self._played
+        self._training_steps = 0
+        self._intake_closed = False
+        self._training_done = False
+        self._pausing = False
+        self._actors.buffer.restore = self._restore_buffer
+        self._actors.trainer.restore = self._restore_trainer
+        self._actors.storage.restore = self._restore_storage
+        self._start(snapshot)
+
+    @property
+    def env_steps(self) -> int:
+        """Env steps in the buffer's count."""
+        return self._env_steps
+
+    @property
+    def training_steps(self) -> int:
+        """Training steps in the trainer's count."""
+        return self._training_steps
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent and everything has been trained on."""
+        return self._training_done
+
+    def step(self) -> None:
+        """Waits for news, for half a second at most, and acts on them.
+
+        Raises:
+            RunFailed: if an actor failed for good.
+        """
+        self._supervisor.step(timeout=0.5)
+
+    def evaluate(self, episodes: int, then: Callable[[EvaluationReport, Weights], None]) -> None:
+        """Starts an evaluation of the newest weights; `then` gets its outcome during a later `step`."""
+
+        def done(weights: ray.ObjectRef[Any], report: EvaluationReport | None) -> None:
+            if report is None:
+                self.evaluate(episodes, then)
+            else:
+                then(report, ray.get(weights))
+
+        self._supervisor.submit(self._actors.evaluator, "evaluate", episodes, then=done)
+
+    def take_snapshot(self, then: Callable[[Snapshot], None]) -> None:
+        """Asks trainer, buffer and storage for their states; `then` gets the snapshot during a later `step`."""
+        parts: dict[str, Any] = {}
+
+        def part(name: str) -> Callable[[Any], None]:
+            def arrived(state: Any) -> None:
+                parts[name] = state
+                if len(parts) == 3:
+                    then(_assemble(parts["trainer"], parts["buffer"], parts["storage"], self._env_steps))
+
+            return arrived
+
+        self._supervisor.submit(self._actors.trainer, "state", then=part("trainer"))
+        self._supervisor.submit(self._actors.buffer, "state", then=part("buffer"))
+        self._supervisor.submit(self._actors.storage, "state", then=part("storage"))
+
+    def pause(self) -> None:
+        """Submits no more work; what is in flight ends by itself."""
+        self._pausing = True
+
+    def close(self) -> None:
+        """Ends every actor's process."""
+        for role in self._actors.roles:
+            ray.kill(role.handle)
+
+    def _start(self, snapshot: Snapshot | None) -> None:
+        if snapshot is not None:
+            self._submit_restore(snapshot)
+        self._supervisor.submit(
+            self._actors.trainer, "start", snapshot.learner if snapshot else None, then=self._trainer_started
+        )
+        for role in self._actors.self_play:
+            for _ in range(self._config.system.max_pending):
+                self._play(role)
+        if self._actors.reanalyze is not None:
+            for _ in range(2):
+                self._reanalyze()
+        self._close_intake_if_spent()
+
+    def _trainer_started(self, training_steps: int) -> None:
+        self._training_steps = training_steps
+        for _ in range(2):
+            self._train()
+
+    # Self-play: play a stretch, deliver it, and play on when the buffer acknowledges.
+
+    def _play(self, role: Role) -> None:
+        if self._played < self._config.train.env_steps and not self._pausing:
+            self._supervisor.submit(role, "play", then=lambda *result: self._deliver(role, *result))
+
+    def _deliver(self, role: Role, trajectories: ray.ObjectRef[Any], report: SelfPlayReport | None) -> None:
+        if report is None:  # no weights yet
+            self._play(role)
+            return
+        self._played += report.env_steps
+        self._monitor.self_play(report)
+
+        def acknowledged(status: BufferStatus) -> None:
+            self._buffer_told(status)
+            self._play(role)
+
+        self._supervisor.submit(self._actors.buffer, "add", trajectories, then=acknowledged)
+        self._close_intake_if_spent()
+
+    def _close_intake_if_spent(self) -> None:
+        spent = self._played >= self._config.train.env_steps
+        nothing_under_way = all(self._supervisor.count(role) == 0 for role in self._actors.self_play)
+        if spent and nothing_under_way and not self._intake_closed:
+            self._intake_closed = True
+            self._supervisor.submit(self._actors.buffer, "close_intake", then=lambda _: None)
+
+    def _buffer_told(self, status: BufferStatus) -> None:
+        self._env_steps = status.env_steps
+        self._monitor.buffer(status)
+
+    # Training and reanalysis: one stretch after another.
+
+    def _train(self) -> None:
+        if not self._pausing and not self._training_done:
+            self._supervisor.submit(self._actors.trainer, "train", _STRETCH_SECONDS, then=self._trained)
+
+    def _trained(self, report: TrainReport) -> None:
+        self._training_steps = report.training_steps
+        self._monitor.training(report)
+        if report.finished:
+            self._training_done = True
+        else:
+            self._train()
+
+    def _reanalyze(self) -> None:
+        if self._actors.reanalyze is not None and not self._pausing:
+            self._supervisor.submit(self._actors.reanalyze, "work", _STRETCH_SECONDS, then=self._reanalyzed)
+
+    def _reanalyzed(self, report: ReanalyzeReport) -> None:
+        self._monitor.reanalysis(report)
+        if not report.finished:
+            self._reanalyze()
+
+    # After a crash: the newest snapshot on disk goes to the new process, before anything else reaches it.
+
+    def _submit_restore(self, snapshot: Snapshot) -> None:
+        state = {"buffer": snapshot.buffer, "limiter": snapshot.limiter}
+        self._supervisor.submit(self._actors.buffer, "restore", state, then=lambda _: None)
+
+    def _restore_buffer(self) -> None:
+        snapshot = self._newest_snapshot()
+        self._played = snapshot.env_steps if snapshot else 0
+        self._intake_closed = False
+        if snapshot is not None:
+            self._submit_restore(snapshot)
+        self._monitor.event(f"the buffer continues from env step {self._played}")
+        for role in self._actors.self_play:  # those that had spent the budget play on
+            if self._supervisor.count(role) == 0:
+                self._play(role)
+        self._close_intake_if_spent()
+
+    def _restore_trainer(self) -> None:
+        snapshot = self._newest_snapshot()
+        learner = snapshot.learner if snapshot else None
+        self._supervisor.submit(self._actors.trainer, "start", learner, then=lambda steps: None)
+        self._monitor.event(f"the trainer continues from training step {snapshot.training_steps if snapshot else 0}")
+
+    def _restore_storage(self) -> None:
+        snapshot = self._newest_snapshot()
+        if snapshot is not None:
+            self._supervisor.submit(self._actors.storage, "restore", snapshot.starts, then=lambda _: None)
+        self._supervisor.submit(self._actors.trainer, "publish", then=lambda _: None)
+
+
+def _assemble(trainer: TrainerState, buffer: dict[str, Any], storage: dict[str, Any], env_steps: int) -> Snapshot:
+    return Snapshot(
+        env_steps=int(buffer["limiter"]["inserted"]) or env_steps,
+        training_steps=trainer.training_steps,
+        learner=trainer.learner,
+        weights=trainer.weights,
+        buffer=buffer["buffer"],
+        limiter=buffer["limiter"],
+        starts=storage["starts"],
+    )

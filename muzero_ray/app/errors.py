@@ -1,0 +1,37 @@
+"""The one kind of error that is the user's to mend: told in a sentence, without a traceback."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A mistake in a command, a configuration, a game or a file.
+
+    The message says what was wanted, what came and what to do; the command line prints it and exits with 2.
+    """
+
+
+def did_you_mean(wrong: str, known: Sequence[str]) -> str:
+    """The name most like a misspelt one, as the end of a sentence; empty if none is like it.
+
+    >>> did_you_mean("cartpol", ["cartpole", "lunarlander"])
+    '; did you mean cartpole?'
+    """
+    near = get_close_matches(wrong, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+class RunFailed(Exception):
+    """The end of a run by an actor's exception or death. `__cause__` holds Ray's own error.
+
+    Args:
+        role: name of the actor, "self_play_0".
+        method: what it was asked to do.
+        cause: what it raised, or how it died.
+    """
+
+    def __init__(self, role: str, method: str, cause: BaseException) -> None:
+        super().__init__(f"{role} failed in {method}: {type(cause).__name__}: {str(cause).strip()}")
+        self.role = role
+        self.method = method
+        self.cause = cause

@@ -1,0 +1,188 @@
+"""What a finished run leaves behind: `summary.json`, the picture of its learning curve, and a video.
+
+Draws and writes what it is given; plays and measures nothing.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from muzero_ray.app.curve import Curve, describe
+from muzero_ray.app.run_folder import RunFolder, versions
+from muzero_ray.core.config import Config
+
+logger = logging.getLogger(__name__)
+
+_VIDEO_SIZE = 640
+"""Pixels that the longer side of a video has at least."""
+
+_MARGIN = 40
+"""Pixels around drawn text."""
+
+
+def summarize(config: Config, curve: Curve, *, env_steps: int, training_steps: int, seconds: float) -> dict[str, Any]:
+    """What came of a run, as JSON can hold it.
+
+    Args:
+        config: of the run.
+        curve: its last evaluation is the final one; without any, the results are None.
+        env_steps: played in all.
+        training_steps: in all.
+        seconds: wall-clock time of training, over all resumptions.
+    """
+    final = curve.evaluations[-1] if curve.evaluations else None
+    found = describe(final.returns) if final else None
+    return {
+        "game": config.game,
+        "seed": config.seed,
+        "mean": found.mean if found else None,
+        "std": found.std if found else None,
+        "ci95": list(found.ci95) if found and found.ci95 else None,
+        "returns": list(final.returns) if final else None,
+        "env_steps": env_steps,
+        "training_steps": training_steps,
+        "seconds": round(seconds, 3),
+        "best": asdict(curve.best) if curve.best else None,
+        "evaluations": [asdict(point) for point in curve.evaluations],
+        "config_digest": config_digest(config),
+        "versions": versions(),
+    }
+
+
+def config_digest(config: Config) -> str:
+    """A fingerprint of everything that shapes the result: two runs with the same one are comparable.
+
+    Where the files lie and what the machine is like (`results`, `system`) is left out.
+    """
+    shaping = config.model_dump(mode="json", exclude={"results", "system"})
+    return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def write_summary(run: RunFolder, summary: dict[str, Any]) -> None:
+    """Writes `summary.json`, one field a line, whole or not at all."""
+    temporary = run.summary.with_suffix(".tmp")
+    fields = (f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in summary.items())
+    temporary.write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8")
+    os.replace(temporary, run.summary)
+
+
+def draw_learning_curve(path: Path, curve: Curve, title: str) -> None:
+    """Draws evaluations, with a band of one standard deviation, over the returns of self-play.
+
+    Args:
+        path: of the PNG.
+        curve: may be empty.
+        title: above the picture.
+    """
+    from matplotlib.figure import Figure  # here, since it is slow to import; a Figure needs no display
+
+    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    if curve.episodes:
+        steps, returns = np.array(curve.episodes).T
+        axes.plot(
+            steps, returns, ".", color="0.6", markersize=2.5, alpha=0.5, label="self-play, with exploration", zorder=1
+        )
+    if curve.evaluations:
+        points = curve.evaluations
+        steps = np.array([point.env_steps for point in points])
+        means, stds = (np.array([getattr(point, name) for point in points]) for name in ("mean", "std"))
+        axes.fill_between(steps, means - stds, means + stds, color="C0", alpha=0.2, linewidth=0, zorder=2)
+        label = f"evaluation, greedy ({len(points[-1].returns)} episodes at the end; band: one std)"
+        axes.plot(steps, means, "o-", color="C0", markersize=4, label=label, zorder=3)
+        last = points[-1]
+        axes.annotate(
+            f"{last.mean:.1f}", (last.env_steps, last.mean), xytext=(6, 0), textcoords="offset points",
+            color="C0", va="center", annotation_clip=False,
+        )  # fmt: skip
+    axes.set(title=title, xlabel="env steps", ylabel="return of an episode")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="best", fontsize="small")
+    figure.savefig(path)
+
+
+def write_video(stem: Path, frames: Sequence[np.ndarray], frames_per_second: float = 30.0) -> Path:
+    """Writes frames as an mp4, or as a gif where mp4 cannot be written.
+
+    Args:
+        stem: path without suffix.
+        frames: at least one; each `[H, W, 3]` uint8, all of one size.
+        frames_per_second: speed.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: if there is no frame.
+        OSError: if the disk is full or may not be written.
+    """
+    import imageio.v2 as imageio  # here, since only the end of a run needs it
+
+    if len(frames) == 0:
+        raise ValueError("video: wanted at least one frame, got none")
+    shown: list[Any] = [_fit(frame) for frame in frames]
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    path = stem.with_name(f"{stem.name}.mp4")
+    try:
+        imageio.mimwrite(path, shown, fps=frames_per_second, codec="libx264", macro_block_size=2)
+        return path
+    except Exception as error:  # imageio raises whatever its ffmpeg plugin, or the lack of it, does
+        path.unlink(missing_ok=True)
+        logger.warning("no mp4 could be written (%s); a gif is written: `pip install imageio[ffmpeg]`", error)
+    path = stem.with_name(f"{stem.name}.gif")
+    imageio.mimwrite(path, shown, duration=1000 / frames_per_second, loop=0)
+    return path
+
+
+def write_recording(stem: Path, frames: Sequence[np.ndarray], texts: Sequence[str]) -> Path | None:
+    """Writes an episode as a video: its pictures, or its texts where the game draws none.
+
+    Short episodes are slowed down, so that a board game of ten moves can be followed.
+
+    Args:
+        stem: path without suffix.
+        frames: may be empty.
+        texts: may be empty strings.
+
+    Returns:
+        The file; None if the game has neither pictures nor text.
+    """
+    shown = frames or (draw_texts(texts) if any(texts) else [])
+    if not shown:
+        return None
+    return write_video(stem, shown, frames_per_second=min(30.0, max(1.5, len(shown) / 8)))
+
+
+def draw_texts(texts: Sequence[str]) -> list[np.ndarray]:
+    """Draws the states of a game that has text and no pictures, as `[H, W, 3]` uint8 frames of one size."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    # Boards need a font of fixed width; matplotlib brings one along.
+    font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSansMono.ttf", size=40)
+    boxes = [ImageDraw.Draw(Image.new("RGB", (1, 1))).multiline_textbbox((0, 0), text, font=font) for text in texts]
+    width, height = (int(max(box[side] for box in boxes)) + 2 * _MARGIN for side in (2, 3))
+    frames = []
+    for text in texts:
+        image = Image.new("RGB", (width, height), "white")
+        ImageDraw.Draw(image).multiline_text((_MARGIN, _MARGIN), text, fill="black", font=font)
+        frames.append(np.asarray(image))
+    return frames
+
+
+def _fit(frame: np.ndarray) -> np.ndarray:
+    """Enlarges small pictures by whole pixels, and makes both sides even, as mp4 wants them."""
+    factor = max(1, _VIDEO_SIZE // max(frame.shape[:2]))
+    large = frame.repeat(factor, axis=0).repeat(factor, axis=1)
+    odd = [(0, size % 2) for size in large.shape[:2]]
+    return np.pad(large, [*odd, (0, 0)], mode="edge")

@@ -1,0 +1,171 @@
+"""The folder of one run: where everything in it lies, and with what software it was made.
+
+    results/<game>/<date--time>/
+        config.yaml  versions.txt  summary.json  learning_curve.png  video.mp4  curve.jsonl  events.out.tfevents...
+        checkpoints/step_000012345/
+        best/step_000010000/
+
+What the files hold is the business of the modules that write them.
+"""
+
+import os
+import platform
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import muzero_ray
+from muzero_ray.app.errors import UserError
+
+_PACKAGES = ("muzero-ray", "torch", "ray", "numpy", "numba", "gymnasium")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, results: str | Path, game: str) -> "RunFolder":
+        """Makes a new folder, named by the present time, and proves that it can be written.
+
+        Raises:
+            UserError: if it cannot be.
+        """
+        parent = Path(results) / game_label(game)
+        stamp = time.strftime("%Y-%m-%d--%H-%M-%S")
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            folder = cls(_make_unique(parent, stamp))
+            for path in (folder.checkpoints, folder.best):
+                path.mkdir()
+            folder.versions.write_text("".join(f"{name}: {value}\n" for name, value in versions().items()))
+        except OSError as error:
+            raise UserError(
+                f"results: cannot write to {parent} ({error.strerror}); "
+                "free the place or choose another with --results FOLDER"
+            ) from error
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """The run at a path.
+
+        Raises:
+            UserError: if there is none.
+        """
+        folder = cls(Path(path))
+        if not folder.config.is_file():
+            wanted = "wanted a run folder (results/<game>/<date--time>), which holds a config.yaml"
+            raise UserError(f"{path}: {wanted}, got {'a folder without' if folder.path.is_dir() else 'nothing there'}")
+        return folder
+
+    @classmethod
+    def newest(cls, results: str | Path, game: str | None = None) -> "RunFolder":
+        """The run that was started last, of one game or (None) of any.
+
+        Raises:
+            UserError: if there is none.
+        """
+        games = Path(results).glob(game_label(game) if game else "*")
+        runs = [run for folder in games for run in folder.glob("*") if (run / "config.yaml").is_file()]
+        if not runs:
+            of_game = f" of {game}" if game else ""
+            raise UserError(f"no run{of_game} in {results}; name one with --resume RUN, or start one without --resume")
+        return cls(max(runs, key=lambda run: (run.name.partition("_")[0], len(run.name), run.name)))
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def versions(self) -> Path:
+        return self.path / "versions.txt"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def curve(self) -> Path:
+        return self.path / "curve.jsonl"
+
+    @property
+    def learning_curve(self) -> Path:
+        return self.path / "learning_curve.png"
+
+    @property
+    def video(self) -> Path:
+        """Without its suffix, which depends on what can be written."""
+        return self.path / "video"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best"
+
+
+def game_label(game: str) -> str:
+    """A game as the name of a folder.
+
+    >>> game_label("games/mygame.py"), game_label("gymnasium:CartPole-v1"), game_label("tictactoe")
+    ('mygame', 'gymnasium-CartPole-v1', 'tictactoe')
+    """
+    name = Path(game).stem if game.endswith(".py") else game
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+def versions() -> dict[str, str]:
+    """The software and the machine, by name."""
+    found = {
+        "python": platform.python_version(),
+        "os": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": str(os.cpu_count()),
+    }
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    commit = _git_commit()
+    return {**found, "git": commit} if commit else found
+
+
+def _make_unique(parent: Path, stamp: str) -> Path:
+    number = 1
+    while True:
+        path = parent / (stamp if number == 1 else f"{stamp}_{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _git_commit() -> str:
+    """The checkout's commit, marked if files differ from it; empty outside of a checkout."""
+    folder = Path(muzero_ray.__file__).parent.parent
+    if not (folder / ".git").exists():
+        return ""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

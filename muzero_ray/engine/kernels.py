@@ -1,0 +1,251 @@
+"""The arithmetic of the MLP, compiled by numba: one call per inference, matrix products included.
+
+`np.dot` inside numba is BLAS, as outside; one compiled call for everything saves the cost of a dozen
+calls from Python, which at one game is most of the time. All arrays are C-contiguous float32. What the
+formulas are is said in `nn.networks.MuZeroNetwork`; nothing here checks its input but the indices, a
+wrong one of which would touch foreign memory.
+
+Constants are float32 objects, because a Python number would turn the arithmetic around it to float64.
+`fastmath` lets loops be vectorised by reordering sums; it assumes that all numbers are finite, which
+`CompiledMLP.set_weights` checks of the weights and the game's seam of observations.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+_TWO = np.float32(2.0)
+_HALF = np.float32(0.5)
+_NORM_EPSILON = np.float32(1e-5)  # of torch's LayerNorm
+_LATENT_EPSILON = np.float32(1e-5)
+_TRANSFORM_4_EPSILON = np.float32(4 * 0.001)
+_TRANSFORM_SLOPE = np.float32(1 + 2 * 0.001)
+_LOG2_E = np.float32(1.4426950408889634)
+# Taylor coefficients of 2^f = e^(f ln 2): ln(2)^i / i!; below 2e-7 of error for |f| <= 1/2.
+_C1 = np.float32(0.6931471805599453)
+_C2 = np.float32(0.2402265069591007)
+_C3 = np.float32(0.05550410866482158)
+_C4 = np.float32(0.009618129107628477)
+_C5 = np.float32(0.0013333558146428441)
+_C6 = np.float32(0.0001540353039338161)
+
+
+class Parameters(NamedTuple):
+    """The weights as the kernels want them: matrices `[in, out]`, biases folded where they can be.
+
+    With X the length of an observation, M the hidden, H the latent and P the head size, and
+    O = S_r + S_v + A outputs.
+    """
+
+    observation_matrix: np.ndarray  # [X, M] R1, times 1/255 for frames
+    observation_bias: np.ndarray  # [M]
+    observation_norm: np.ndarray  # [2, M] LayerNorm's factor and offset
+    hidden_matrix: np.ndarray  # [M, M] R2
+    hidden_bias: np.ndarray  # [M]
+    latent_matrix: np.ndarray  # [M, H] R3
+    latent_bias: np.ndarray  # [H]
+    dynamics_matrix: np.ndarray  # [H, M] D1
+    action_rows: np.ndarray  # [A, M] E[a] + d1
+    dynamics_norm: np.ndarray  # [2, M]
+    change_matrix: np.ndarray  # [M, H] D2
+    change_bias: np.ndarray  # [H]
+    head_matrix: np.ndarray  # [H, P] P1
+    head_bias: np.ndarray  # [P]
+    output_matrix: np.ndarray  # [P, O] P2
+    output_bias: np.ndarray  # [O]
+
+
+class Decoding(NamedTuple):
+    """How outputs become scalars."""
+
+    reward_bins: np.ndarray  # [S_r]
+    value_bins: np.ndarray  # [S_v]; of length 0 where the value head is scalar
+    transformed: bool  # whether the bins lie on the scale of h
+    value_middle: float  # of the value bounds; scalar head only
+    value_radius: float
+
+
+class Buffers(NamedTuple):
+    """Room for one batch size: written by every call, allocated once."""
+
+    latents: np.ndarray  # [N, B, H]
+    parents: np.ndarray  # [B, H] the latent states that a step starts from
+    hidden: np.ndarray  # [B, M]
+    hidden_2: np.ndarray  # [B, M]
+    head: np.ndarray  # [B, P]
+    outputs: np.ndarray  # [B, O]
+    rewards: np.ndarray  # [B]
+    values: np.ndarray  # [B]
+    policy_logits: np.ndarray  # [B, A]
+
+
+_compile = numba.njit(cache=True, nogil=True, fastmath=True)
+_inline = numba.njit(cache=True, nogil=True, fastmath=True, inline="always")
+
+
+@_compile
+def initial(observations: np.ndarray, parameters: Parameters, decoding: Decoding, buffers: Buffers) -> None:
+    """Encodes `[B, X]` observations as node 0, and predicts values and policies."""
+    latents = buffers.latents[0]
+    np.dot(observations, parameters.observation_matrix, buffers.hidden)
+    for row in range(len(observations)):
+        _add_norm_relu(buffers.hidden[row], parameters.observation_bias, parameters.observation_norm)
+    np.dot(buffers.hidden, parameters.hidden_matrix, buffers.hidden_2)
+    _add_relu(buffers.hidden_2, parameters.hidden_bias)
+    np.dot(buffers.hidden_2, parameters.latent_matrix, latents)
+    for row in range(len(latents)):
+        for i in range(latents.shape[1]):
+            latents[row, i] += parameters.latent_bias[i]
+        _scale(latents[row])
+    _predict(latents, parameters, decoding, buffers)
+
+
+@_compile
+def recurrent(
+    parent_nodes: np.ndarray,
+    actions: np.ndarray,
+    new_node: int,
+    parameters: Parameters,
+    decoding: Decoding,
+    buffers: Buffers,
+) -> None:
+    """Steps row b from node `parent_nodes[b]` by `actions[b]` to `new_node`, and predicts there."""
+    nodes, batch_size, latent_size = buffers.latents.shape
+    if len(parent_nodes) != batch_size or len(actions) != batch_size or not 0 <= new_node < nodes:
+        raise IndexError("recurrent: batch size or new_node does not fit what `initial` made room for")
+    for row in range(batch_size):
+        parent = parent_nodes[row]
+        if parent < 0 or parent >= nodes or actions[row] < 0 or actions[row] >= len(parameters.action_rows):
+            raise IndexError("recurrent: a parent node or an action is out of range")
+        for i in range(latent_size):
+            buffers.parents[row, i] = buffers.latents[parent, row, i]
+
+    np.dot(buffers.parents, parameters.dynamics_matrix, buffers.hidden)
+    for row in range(batch_size):
+        _add_norm_relu(buffers.hidden[row], parameters.action_rows[actions[row]], parameters.dynamics_norm)
+    latents = buffers.latents[new_node]
+    np.dot(buffers.hidden, parameters.change_matrix, latents)
+    for row in range(batch_size):
+        for i in range(latent_size):
+            latents[row, i] += buffers.parents[row, i] + parameters.change_bias[i]
+        _scale(latents[row])
+    _predict(latents, parameters, decoding, buffers)
+
+
+@_compile
+def matrix_products(parameters: Parameters, buffers: Buffers) -> None:
+    """The four products of `recurrent` and nothing else: what no implementation can do without."""
+    np.dot(buffers.parents, parameters.dynamics_matrix, buffers.hidden)
+    latents = buffers.latents[0]
+    np.dot(buffers.hidden, parameters.change_matrix, latents)
+    np.dot(latents, parameters.head_matrix, buffers.head)
+    np.dot(buffers.head, parameters.output_matrix, buffers.outputs)
+
+
+@_compile
+def _predict(latents: np.ndarray, parameters: Parameters, decoding: Decoding, buffers: Buffers) -> None:
+    """Rewards, values and policy logits of `[B, H]` latent states, into the buffers."""
+    np.dot(latents, parameters.head_matrix, buffers.head)
+    _add_relu(buffers.head, parameters.head_bias)
+    np.dot(buffers.head, parameters.output_matrix, buffers.outputs)
+    reward_end = len(decoding.reward_bins)
+    value_end = reward_end + max(1, len(decoding.value_bins))
+    for row in range(len(latents)):
+        outputs = buffers.outputs[row]
+        for i in range(len(outputs)):
+            outputs[i] += parameters.output_bias[i]
+        buffers.rewards[row] = _decode(outputs[:reward_end], decoding.reward_bins, decoding.transformed)
+        if len(decoding.value_bins) > 0:
+            value = _decode(outputs[reward_end:value_end], decoding.value_bins, decoding.transformed)
+        else:
+            radius = np.float32(decoding.value_radius)
+            value = np.float32(decoding.value_middle) + radius * np.tanh(outputs[reward_end])
+        buffers.values[row] = value
+        for action in range(buffers.policy_logits.shape[1]):
+            buffers.policy_logits[row, action] = outputs[value_end + action]
+
+
+@_compile
+def _add_norm_relu(x: np.ndarray, bias: np.ndarray, norm: np.ndarray) -> None:
+    """x = relu(LayerNorm(x + bias)), in place, for one row."""
+    size = np.float32(len(x))
+    total = _ZERO
+    for i in range(len(x)):
+        x[i] += bias[i]
+        total += x[i]
+    mean = total / size
+    # The mean is taken off before squaring: the difference of two large sums would lose the digits.
+    squares = _ZERO
+    for i in range(len(x)):
+        squares += (x[i] - mean) * (x[i] - mean)
+    factor = _ONE / np.sqrt(squares / size + _NORM_EPSILON)
+    for i in range(len(x)):
+        y = (x[i] - mean) * factor * norm[0, i] + norm[1, i]
+        x[i] = y if y > _ZERO else _ZERO
+
+
+@_compile
+def _add_relu(x: np.ndarray, bias: np.ndarray) -> None:
+    """x = relu(x + bias), in place, for `[B, n]`."""
+    for row in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            y = x[row, i] + bias[i]
+            x[row, i] = y if y > _ZERO else _ZERO
+
+
+@_compile
+def _scale(x: np.ndarray) -> None:
+    """Brings one latent state to [0, 1] by its own smallest and largest number, in place."""
+    low = x[0]
+    high = x[0]
+    for i in range(len(x)):
+        low = x[i] if x[i] < low else low
+        high = x[i] if x[i] > high else high
+    factor = _ONE / (high - low + _LATENT_EPSILON)
+    for i in range(len(x)):
+        x[i] = (x[i] - low) * factor
+
+
+@_compile
+def _decode(logits: np.ndarray, bins: np.ndarray, transformed: bool) -> np.float32:
+    """The expectation over the bins, h undone; the logits are overwritten."""
+    highest = logits[0]
+    for i in range(len(logits)):
+        highest = logits[i] if logits[i] > highest else highest
+    for i in range(len(logits)):
+        logits[i] = _exp(logits[i] - highest)
+    total = _ZERO
+    weighted = _ZERO
+    for i in range(len(logits)):
+        total += logits[i]
+        weighted += logits[i] * bins[i]
+    expectation = weighted / total
+    if not transformed:
+        return expectation
+    # The inverse of h in the form that loses no digits near 0; see `nn.support.inverse_transform`.
+    magnitude = abs(expectation)
+    root = np.sqrt(_TRANSFORM_SLOPE * _TRANSFORM_SLOPE + _TRANSFORM_4_EPSILON * magnitude)
+    u = _TWO * magnitude / (_TRANSFORM_SLOPE + root)
+    x: np.float32 = u * (u + _TWO)
+    return x if expectation > _ZERO else -x
+
+
+@_inline
+def _exp(x: np.float32) -> np.float32:
+    """e^x for x <= 0 in float32, to 4e-7 of itself down to x = -5 and 2e-6 below; never less than 1e-38.
+
+    With x log2(e) = n + f, |f| <= 1/2, it is 2^n, written into the exponent bits, times a polynomial
+    for 2^f. Unlike the library's function it is vectorised by the compiler.
+    """
+    t = x * _LOG2_E
+    t = t if t > np.float32(-126.0) else np.float32(-126.0)
+    whole = np.floor(t + _HALF)
+    f = t - whole
+    p = _C4 + f * (_C5 + f * _C6)
+    p = _ONE + f * (_C1 + f * (_C2 + f * (_C3 + f * p)))
+    bits = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23))
+    result: np.float32 = p * bits.view(np.float32)
+    return result

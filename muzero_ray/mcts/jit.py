@@ -1,0 +1,26 @@
+"""How the search is compiled: the one place that knows numba's options. It compiles nothing itself.
+
+`NUMBA_DISABLE_JIT=1` in the environment turns every kernel into the plain Python that it is written in,
+for a debugger.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "_nrt": False}
+"""Without the GIL, and kept on disk.
+
+`_nrt` (private to numba, but old) leaves out its memory management: otherwise it counts references to every array
+and slice that a kernel touches, which makes the search three times slower. Hence a kernel may not allocate. No fastmath:
+searches agree with mctx to the last visit, and NaN from a model is noticed.
+"""
+
+
+def compiled(function: F) -> F:
+    """Compiles a function on its first call."""
+    return cast(F, numba.njit(**OPTIONS)(function))

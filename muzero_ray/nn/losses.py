@@ -1,0 +1,216 @@
+"""The MuZero loss of one batch, as a pure function of network, batch and weights of its parts.
+
+Order of reading: `compute_loss` -> `unroll` -> the parts. Nothing here steps an optimiser or knows
+where batches come from; see `learner`.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from muzero_ray.core.config import TrainConfig
+from muzero_ray.core.types import Batch
+from muzero_ray.nn.networks import MuZeroNetwork
+
+
+@dataclass(frozen=True)
+class TensorBatch:
+    """A `Batch` on the learner's device; see `core.types.Batch` for what each field means."""
+
+    observations: Tensor  # [B, ...]
+    actions: Tensor  # [B, K] int64
+    target_values: Tensor  # [B, K + 1]
+    value_mask: Tensor  # [B, K + 1]
+    target_rewards: Tensor  # [B, K]
+    reward_mask: Tensor  # [B, K]
+    target_policies: Tensor  # [B, K + 1, A]
+    policy_mask: Tensor  # [B, K + 1]
+    importance_weights: Tensor  # [B]
+    next_observations: Tensor | None = None  # [B, K, ...]
+    observation_mask: Tensor | None = None  # [B, K]
+
+    @classmethod
+    def from_batch(cls, batch: Batch, device: torch.device | str = "cpu") -> "TensorBatch":
+        """Copies what the loss reads to `device`: actions as int64, all but the observations as float32."""
+        tensors = {}
+        for name in (field.name for field in fields(cls)):
+            array = getattr(batch, name)
+            if array is None:
+                continue
+            if name == "actions":
+                array = array.astype(np.int64)
+            elif "observations" not in name:
+                array = array.astype(np.float32, copy=False)
+            # A batch that came through Ray is read-only, of which torch warns; a copy of one is not.
+            tensors[name] = torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
+        return cls(**tensors)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a batch and what there is to say about it. All but `total` carry no gradient."""
+
+    total: Tensor  # [] what is minimised
+    value: Tensor  # [] parts before they are weighted; each a mean over B of a sum over steps
+    reward: Tensor  # []
+    policy: Tensor  # []
+    consistency: Tensor  # [] in [-2, 2], or 0 where there is none
+    priorities: Tensor  # [B] |predicted value - target value| of the first state; 0 where it is masked
+    policy_entropy: Tensor  # [] nats; mean entropy of the predicted policy of the first state
+    value_clipped: Tensor  # [] share of the value targets that count and lie beyond the support
+    reward_clipped: Tensor  # [] the same of the reward targets
+
+
+def compute_loss(network: MuZeroNetwork, batch: TensorBatch, config: TrainConfig) -> Loss:
+    """Unrolls the network along each window's actions and compares it with the targets.
+
+    With c_0 = 1 and c_k = 1 / K for the unrolled steps k = 1..K, w_b the importance weight, and each
+    term 0 where its mask is:
+
+        total = 1/B sum_b w_b sum_k c_k (  value_weight  * l_v(b, k)
+                                         + reward_weight * l_r(b, k)     (k >= 1 only)
+                                         + policy_weight * l_p(b, k)
+                                         + consistency_weight * l_c(b, k))  (k >= 1 only)
+
+    `l_v` and `l_r` are cross-entropies with two-hot targets, or the squared error on [-1, 1] for a
+    scalar value head; `l_p` is the cross-entropy with the search policy; `l_c` is minus the cosine
+    between the prediction from the unrolled state and the projection of the real one, whose side
+    carries no gradient. Masked positions count as 0 and are not made up for: the mean is over B,
+    so that a window near the end of a game weighs less, as in the published pseudocode.
+
+    Heads and projector run once over all K + 1 states of all windows, which is faster than K + 1
+    smaller calls.
+
+    Raises:
+        ValueError: if `consistency_weight` is not 0 and the batch lacks the states reached, or the
+            network lacks the layers.
+
+    Source: MuZero, arXiv:1911.08265, appendix G, and its pseudocode (`update_weights`); consistency:
+    EfficientZero, arXiv:2111.00210, section 4.1.
+    """
+    unroll_steps = batch.actions.shape[1]
+    latents = unroll(network, batch.observations, batch.actions, config.dynamics_gradient)
+    heads = network.predict(latents)
+    per_step = torch.full((unroll_steps + 1,), 1 / unroll_steps, device=latents.device)
+    per_step[0] = 1.0
+    # [B, K + 1]: the share of every position in the mean, before its mask.
+    share = batch.importance_weights.unsqueeze(1) * per_step / len(latents)
+
+    value = (share * batch.value_mask * value_loss(network, heads.value_logits, batch.target_values)).sum()
+    # The state at k = 0 was reached by no action of this window: its reward is never trained.
+    reward_targets = network.reward_support.encode(batch.target_rewards)
+    reward_losses = soft_cross_entropy(heads.reward_logits[:, 1:], reward_targets)
+    reward = (share[:, 1:] * batch.reward_mask * reward_losses).sum()
+    policy = (share * batch.policy_mask * soft_cross_entropy(heads.policy_logits, batch.target_policies)).sum()
+    total = config.value_weight * value + config.reward_weight * reward + config.policy_weight * policy
+
+    consistency = torch.zeros((), device=latents.device)
+    if config.consistency_weight > 0:
+        consistency = (share[:, 1:] * consistency_loss(network, latents[:, 1:], batch)).sum()
+        total = total + config.consistency_weight * consistency
+
+    with torch.no_grad():
+        root_values = network.decode_value(heads.value_logits[:, 0])
+        log_policy = heads.policy_logits[:, 0].log_softmax(dim=-1)
+        return Loss(
+            total=total,
+            value=value.detach(),
+            reward=reward.detach(),
+            policy=policy.detach(),
+            consistency=consistency.detach(),
+            priorities=(root_values - batch.target_values[:, 0]).abs() * batch.value_mask[:, 0],
+            policy_entropy=-(log_policy.exp() * log_policy).sum(dim=-1).mean(),
+            value_clipped=_share_of(value_is_clipped(network, batch.target_values), batch.value_mask),
+            reward_clipped=_share_of(network.reward_support.is_clipped(batch.target_rewards), batch.reward_mask),
+        )
+
+
+def unroll(network: MuZeroNetwork, observations: Tensor, actions: Tensor, dynamics_gradient: float) -> Tensor:
+    """Returns the latent states along K actions, `[B, K + 1, H]`; the first is the representation.
+
+    The heads read each state itself, and only what enters the next dynamics step is scaled: the
+    gradient of a state is that of its heads plus `dynamics_gradient` times that of the next step.
+    Hooks on the state, as several public implementations have them, would also halve the heads'.
+
+    Args:
+        network: the network.
+        observations: `[B, ...]`.
+        actions: `[B, K]` int64.
+        dynamics_gradient: in [0, 1]; 1/2 in MuZero.
+
+    Source: MuZero, arXiv:1911.08265, appendix G: the gradient is scaled "at the start of the
+    dynamics function".
+    """
+    latent = network.represent(observations)
+    states = [latent]
+    for action in actions.unbind(dim=1):
+        latent = network.step(scale_gradient(latent, dynamics_gradient), action)
+        states.append(latent)
+    return torch.stack(states, dim=1)
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """Returns x, of any shape, unchanged; the gradient that passes back is multiplied by `factor`."""
+    return torch.lerp(x.detach(), x, factor)
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Returns -sum_i targets_i log softmax(logits)_i over the last axis: `[..., n]` twice to `[...]`.
+
+    A row of targets that is all 0 costs 0.
+    """
+    return -(targets * logits.log_softmax(dim=-1)).sum(dim=-1)
+
+
+def value_loss(network: MuZeroNetwork, value_logits: Tensor, target_values: Tensor) -> Tensor:
+    """Loss of every value: `[..., S_v]` or `[..., 1]` logits and `[...]` targets to `[...]`.
+
+    A scalar head is compared on [-1, 1], to which the game's value bounds are stretched and its
+    targets clipped, so that the loss has one scale in all games.
+    """
+    if network.value_support is not None:
+        return soft_cross_entropy(value_logits, network.value_support.encode(target_values))
+    assert network.value_bounds is not None
+    low, high = network.value_bounds
+    targets = ((2 * target_values - (low + high)) / (high - low)).clamp(-1, 1)
+    return (value_logits.squeeze(-1).tanh() - targets).square()
+
+
+def value_is_clipped(network: MuZeroNetwork, target_values: Tensor) -> Tensor:
+    """`[...]` bool: True where a value target cannot be expressed and counts as the nearest that can."""
+    if network.value_support is not None:
+        return network.value_support.is_clipped(target_values)
+    assert network.value_bounds is not None
+    low, high = network.value_bounds
+    slack = 1e-5 * max(abs(low), abs(high))
+    return (target_values < low - slack) | (target_values > high + slack)
+
+
+def consistency_loss(network: MuZeroNetwork, latents: Tensor, batch: TensorBatch) -> Tensor:
+    """Minus the cosine of unrolled and real states: `[B, K, H]` unrolled states to `[B, K]` in [-1, 1].
+
+    0 where no state was recorded. The real states are encoded and projected without gradient, or
+    both sides would agree on a constant.
+    """
+    if not network.has_consistency:
+        raise ValueError(
+            "train.consistency_weight: needs a network built with consistency=True, got one without its layers"
+        )
+    if batch.next_observations is None or batch.observation_mask is None:
+        raise ValueError(
+            "train.consistency_weight: needs batches with next_observations and observation_mask, got none; "
+            "set it to 0 or let the buffer deliver them"
+        )
+    predicted = network.predict_projection(network.project(latents))
+    with torch.no_grad():
+        real = network.project(network.represent(batch.next_observations.flatten(0, 1))).view_as(predicted)
+    return -F.cosine_similarity(predicted, real, dim=-1) * batch.observation_mask
+
+
+def _share_of(condition: Tensor, mask: Tensor) -> Tensor:
+    """Share of the positions that count (mask above 0) for which the condition holds; 0 if none count."""
+    counts = mask > 0
+    return (condition & counts).sum() / counts.sum().clamp(min=1)

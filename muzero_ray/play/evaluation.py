@@ -1,0 +1,208 @@
+"""Measures the greedy agent: no noise, no temperature, given seeds; the same weights give the same result.
+
+It only plays and counts. Means, intervals and curves are made where results are reported.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from muzero_ray.core.checked_game import CheckedGame
+from muzero_ray.core.game import Game
+from muzero_ray.core.types import Episode
+from muzero_ray.mcts.model import SearchModel
+from muzero_ray.mcts.planner import Planner
+from muzero_ray.play.opponents import Opponent
+
+_Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Observations `[B, ...]` and legal actions `[B, A]` to actions `[B]`."""
+
+
+def evaluate(
+    make_game: Callable[[], Game],
+    planner: Planner,
+    model: SearchModel,
+    seeds: Sequence[int],
+    *,
+    num_simulations: int | None = None,
+    max_games: int = 32,
+) -> list[Episode]:
+    """Plays one game per seed greedily and returns them in the order of the seeds.
+
+    In a game for two the agent plays both sides.
+
+    Args:
+        make_game: makes one more game.
+        planner: the search.
+        model: the network that it plans with.
+        seeds: of the games.
+        num_simulations: per move; None: as the planner is configured.
+        max_games: games at once. Results may differ in the last bits of a float with another number.
+
+    Raises:
+        GameError: if the game breaks its contract.
+    """
+    choose = _greedy(planner, model, num_simulations)
+    return _play_all(choose, [_Table(make_game) for _ in range(min(max_games, len(seeds)))], seeds)
+
+
+def play_against(
+    make_game: Callable[[], Game],
+    planner: Planner,
+    model: SearchModel,
+    opponent: Opponent,
+    seeds: Sequence[int],
+    *,
+    num_simulations: int | None = None,
+    max_games: int = 32,
+) -> list[float]:
+    """Plays one game per seed greedily against an opponent and returns the agent's return of each.
+
+    The agent is player 0 in the first game, player 1 in the second, and so on by turns. For the
+    arguments see `evaluate`; the opponent's randomness comes from the game's seed.
+
+    Raises:
+        ValueError: if the game is not for two players.
+        GameError: if the game breaks its contract.
+    """
+    tables = [_Table(make_game, opponent) for _ in range(min(max_games, len(seeds)))]
+    if tables and tables[0].game.spec.num_players != 2:
+        raise ValueError(f"play_against: {tables[0].game.name} must be a game for 2 players, is one for 1")
+    episodes = _play_all(_greedy(planner, model, num_simulations), tables, seeds)
+    return [episode.returns[index % 2] for index, episode in enumerate(episodes)]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One episode to look at."""
+
+    frames: list[np.ndarray]  # [H, W, 3] uint8, the start included; empty if the game draws no pictures
+    texts: list[str]  # likewise, as text; empty strings if the game writes none
+    actions: list[str]  # in the game's notation, one fewer
+    episode: Episode
+
+
+def record_episode(
+    make_game: Callable[[], Game],
+    planner: Planner,
+    model: SearchModel,
+    seed: int,
+    *,
+    num_simulations: int | None = None,
+) -> Recording:
+    """Plays one greedy episode and keeps what it looks like; for the arguments see `evaluate`."""
+    choose = _greedy(planner, model, num_simulations)
+    table = _Table(make_game)
+    table.start(0, seed)
+    frames, texts, actions = [_picture(table.game)], [table.game.text()], []
+    while not table.over:
+        action = int(choose(table.observation[None], table.game.legal_actions()[None])[0])
+        actions.append(table.game.action_to_string(action))
+        table.play(action)
+        frames.append(_picture(table.game))
+        texts.append(table.game.text())
+    table.game.close()
+    return Recording([frame for frame in frames if frame is not None], texts, actions, table.episode())
+
+
+class _Table:
+    """A place where one game after another is played; the opponent, if any, moves by itself.
+
+    After `start` and `play` either the game is over or it is the agent's turn.
+    """
+
+    def __init__(self, make_game: Callable[[], Game], opponent: Opponent | None = None) -> None:
+        self.game = CheckedGame(make_game())
+        self._opponent = opponent
+
+    def start(self, index: int, seed: int) -> None:
+        """Starts game number `index`; the agent is player `index % 2` if there is an opponent."""
+        self.index = index
+        self.over = False
+        self._seed = seed
+        self._rng = np.random.default_rng(seed)
+        self._length = 0
+        self._return = 0.0  # of player 0
+        self._truncated = False
+        self.observation, _ = self.game.reset(seed)
+        self._let_opponent_move()
+
+    def play(self, action: int) -> None:
+        """Plays the agent's action."""
+        self._step(action)
+        self._let_opponent_move()
+
+    def episode(self) -> Episode:
+        """The outcome of a game that is over."""
+        returns = (self._return,) if self.game.spec.num_players == 1 else (self._return, 0.0 - self._return)
+        return Episode(returns, self._length, self._seed, self._truncated)
+
+    def _let_opponent_move(self) -> None:
+        if self._opponent is not None:
+            while not self.over and self.game.to_play != self.index % 2:
+                self._step(self._opponent(self.game, self._rng))
+
+    def _step(self, action: int) -> None:
+        mover = self.game.to_play
+        self.observation, reward, terminated, truncated, _ = self.game.step(action)
+        self.over = bool(terminated or truncated)
+        self._truncated = self.over and not terminated
+        self._return += reward if mover == 0 else -reward
+        self._length += 1
+
+
+def _play_all(choose: _Choose, tables: list[_Table], seeds: Sequence[int]) -> list[Episode]:
+    """Plays one game per seed; a table whose game is over takes the next."""
+    episodes: dict[int, Episode] = {}
+    waiting = list(enumerate(seeds))[::-1]
+    size = len(tables)
+    free = list(tables)
+    running: list[_Table] = []
+    while waiting or running:
+        while waiting and free:
+            table = free.pop()
+            table.start(*waiting.pop())
+            running.append(table)
+        # Halving the batch as games run out, and filling it up with copies, leaves few batch sizes in all:
+        # planner and model keep memory for each.
+        while len(running) <= size // 2:
+            size //= 2
+        rows = running + running[:1] * (size - len(running))
+        actions = choose(
+            np.stack([table.observation for table in rows]), np.stack([table.game.legal_actions() for table in rows])
+        )
+        for table, action in zip(running, actions.tolist(), strict=False):
+            table.play(action)
+            if table.over:
+                episodes[table.index] = table.episode()
+                free.append(table)
+        running = [table for table in running if not table.over]
+    for table in tables:
+        table.game.close()
+    return [episodes[index] for index in range(len(seeds))]
+
+
+def _greedy(planner: Planner, model: SearchModel, num_simulations: int | None) -> _Choose:
+    rng = np.random.default_rng(0)  # a planner asks for one; without noise and temperature it decides nothing
+
+    def choose(observations: np.ndarray, legal_actions: np.ndarray) -> np.ndarray:
+        result = planner(
+            model,
+            observations,
+            legal_actions,
+            num_simulations=num_simulations,
+            noise_scale=0.0,
+            temperature=0.0,
+            rng=rng,
+        )
+        return result.actions
+
+    return choose
+
+
+def _picture(game: Game) -> np.ndarray | None:
+    try:
+        return game.render()
+    except NotImplementedError:
+        return None

@@ -1,0 +1,303 @@
+"""The replay buffer: remembers games as they come in, and hands out what to learn from and what to search again.
+
+One plain object for one thread. It does not know how fast it is filled and emptied (`core/rate_limiter.py`).
+"""
+
+import numpy as np
+
+from muzero_ray.core.game import GameSpec
+from muzero_ray.core.rng import pack_generator, unpack_generator
+from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory
+from muzero_ray.replay.batching import make_windows
+from muzero_ray.replay.ring import MOVE, TERMINATED, StateRing, States
+from muzero_ray.replay.sum_tree import SumTree
+
+PRIORITY_EPSILON = 1e-6
+"""Added to every TD error, so that a state without error is drawn again one day."""
+
+
+class ReplayBuffer:
+    """The newest states of all games, with their searches, priorities and refreshed targets.
+
+    The loop that calls it:
+
+        buffer.add(trajectory)                                  # whole games, or pieces of them in order
+        batch = buffer.sample()
+        buffer.update_priorities(batch.indices, td_errors)      # if prioritized
+        request = buffer.reanalyze_request(batch_size)
+        buffer.refresh(search_again(request))                   # any time later
+
+    States are named by *indices* that are never used again, so what is written back late reaches the
+    state it was meant for, or none if that has left.
+
+    Every state in which an action was played is equally likely to be drawn, whatever the length of its
+    game; if `prioritized`, in proportion to (|TD error| + epsilon)^priority_exponent, new states with the
+    largest such value yet, and the importance weights of a batch correct for it.
+
+    Source: prioritized replay as in Schaul et al., arXiv:1511.05952.
+    """
+
+    def __init__(
+        self,
+        spec: GameSpec,
+        *,
+        capacity_steps: int,
+        capacity_bytes: int,
+        batch_size: int,
+        unroll_steps: int,
+        td_steps: int,
+        discount: float,
+        prioritized: bool,
+        priority_exponent: float,
+        importance_exponent: float,
+        with_next_observations: bool,
+        rng: np.random.Generator,
+    ) -> None:
+        """Starts empty.
+
+        Args:
+            spec: of the game.
+            capacity_steps: states kept, the oldest leave first. The last state of a finished game is one
+                of them, so there is room for a few transitions less.
+            capacity_bytes: memory for them; the smaller of the two limits holds.
+            batch_size: B, windows in a batch.
+            unroll_steps: K, steps of a window.
+            td_steps: rewards added up before a value target bootstraps.
+            discount: in (0, 1].
+            prioritized: whether to draw by priority rather than uniformly.
+            priority_exponent: alpha; 0 draws uniformly, 1 in proportion to the TD error.
+            importance_exponent: beta; 0 leaves the bias of such draws, 1 corrects all of it.
+            with_next_observations: whether batches hold the observations of all steps.
+            rng: decides every draw; the buffer keeps it.
+
+        Raises:
+            ValueError: if there is not room for two states.
+        """
+        bytes_per_state = States.allocate(spec, 1).nbytes + SumTree.BYTES_PER_SLOT
+        if capacity_bytes < 2 * bytes_per_state:
+            raise ValueError(
+                f"replay: capacity_bytes must hold at least 2 states of {bytes_per_state} bytes, got {capacity_bytes}"
+            )
+        self._spec = spec
+        self._batch_size = batch_size
+        self._unroll_steps = unroll_steps
+        self._td_steps = td_steps
+        self._discount = discount
+        self._prioritized = prioritized
+        self._priority_exponent = priority_exponent
+        self._importance_exponent = importance_exponent
+        self._with_next_observations = with_next_observations
+        self._rng = rng
+        self._bytes_per_state = bytes_per_state
+        self._ring = StateRing(spec, min(capacity_steps, capacity_bytes // bytes_per_state))
+        self._tree = SumTree(self._ring.capacity)
+        self._max_priority = 1.0
+        self._total_steps = 0
+
+    @property
+    def capacity(self) -> int:
+        """States that there is room for."""
+        return self._ring.capacity
+
+    @property
+    def num_steps(self) -> int:
+        """Transitions held now."""
+        return self._ring.num_steps
+
+    @property
+    def total_steps(self) -> int:
+        """Transitions ever added."""
+        return self._total_steps
+
+    @property
+    def num_games(self) -> int:
+        """Finished games whose last state is held now."""
+        return self._ring.num_games
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that the states held now take."""
+        return (self._ring.end_id - self._ring.first_id) * self._bytes_per_state
+
+    def add(self, trajectory: Trajectory) -> None:
+        """Stores a game or a piece of one; windows and returns run across the pieces of a game.
+
+        Of a trajectory with more states than there is room for, the newest are kept.
+
+        Raises:
+            ValueError: if the trajectory is malformed, of another game, or comes a second time. The
+                buffer is then unchanged.
+        """
+        trajectory.check(self._spec.num_actions)
+        shape, dtype = trajectory.observations.shape[1:], trajectory.observations.dtype
+        if shape != self._spec.observation_shape or dtype != self._spec.observation_dtype:
+            raise ValueError(
+                f"replay: observations of game {trajectory.game_id} must be {self._spec.observation_dtype} of shape "
+                f"{self._spec.observation_shape}, got {dtype} of shape {shape}"
+            )
+        slots = self._ring.slots(self._ring.append(trajectory))
+        self._tree.set(slots, np.where(self._ring.states.kinds[slots] == MOVE, self._max_priority, 0.0))
+        self._total_steps += trajectory.num_steps
+
+    def sample(self) -> Batch:
+        """Draws B windows, each starting from a state in which an action was played.
+
+        Raises:
+            ValueError: if the buffer is empty.
+        """
+        self._check_not_empty()
+        slots = self._tree.sample(self._batch_size, self._rng)
+        probabilities = self._tree.priorities(slots) / self._tree.total
+        weights = (1.0 / (self.num_steps * probabilities)) ** self._importance_exponent
+        return self.windows(self._ring.ids(slots), (weights / weights.max()).astype(np.float32))
+
+    def windows(self, indices: np.ndarray, importance_weights: np.ndarray | None = None) -> Batch:
+        """Returns the windows that start in given states; `sample` without the drawing.
+
+        Args:
+            indices: `[B]` int64, of states that are held now.
+            importance_weights: `[B]` float32, to be passed on; 1 if none are given.
+
+        Raises:
+            ValueError: if a state has left.
+        """
+        if not self._ring.is_live(indices).all():
+            raise ValueError(f"replay: indices must lie in {self._ring.first_id}..{self._ring.end_id - 1}")
+        shape = (len(indices), self._unroll_steps)
+        random_actions = self._rng.integers(self._spec.num_actions, size=shape, dtype=np.int32)
+        observations = self._ring.states.observations
+        slots = self._ring.slots(indices)
+        windows = make_windows(self._ring.states, slots, random_actions, self._discount, self._td_steps)
+        return Batch(
+            observations=observations[windows.slots[:, 0]],
+            actions=windows.actions,
+            target_values=windows.target_values,
+            value_mask=windows.value_mask,
+            target_rewards=windows.target_rewards,
+            reward_mask=windows.reward_mask,
+            target_policies=windows.target_policies,
+            policy_mask=windows.policy_mask,
+            importance_weights=np.ones(len(indices), np.float32) if importance_weights is None else importance_weights,
+            indices=indices,
+            next_observations=observations[windows.slots[:, 1:]] if self._with_next_observations else None,
+            observation_mask=windows.observation_mask if self._with_next_observations else None,
+        )
+
+    def update_priorities(self, indices: np.ndarray, priorities: np.ndarray) -> None:
+        """Notes how wrong the value of each trained state was; ignores states that have left.
+
+        Args:
+            indices: `[n]` int64, from a batch.
+            priorities: `[n]` TD errors, at least 0; 0 is fine.
+
+        Raises:
+            ValueError: if a priority is negative or not finite, or the lengths disagree.
+        """
+        priorities = np.asarray(priorities, dtype=np.float64)
+        if priorities.shape != indices.shape:
+            raise ValueError(f"replay: {indices.shape} indices need as many priorities, got {priorities.shape}")
+        wrong = ~(np.isfinite(priorities) & (priorities >= 0))
+        if wrong.any():
+            raise ValueError(
+                f"replay: priorities must be finite and at least 0, got {priorities[wrong][0]} for index "
+                f"{indices[wrong][0]}; look for a loss that is not finite"
+            )
+        if not self._prioritized:
+            return
+        slots = self._ring.slots(indices)
+        wanted = self._ring.is_live(indices) & (self._ring.states.kinds[slots] == MOVE)
+        powers = (priorities[wanted] + PRIORITY_EPSILON) ** self._priority_exponent
+        self._max_priority = max(self._max_priority, float(powers.max(initial=0.0)))
+        self._tree.set(slots[wanted], powers)
+
+    def reanalyze_request(self, batch_size: int) -> ReanalyzeRequest:
+        """Draws states to be searched again, uniformly from all that are worth something.
+
+        Those are all states in which an action was played, and the last states of truncated games, whose
+        value the returns before them bootstrap from. Which actions are legal in the latter is not
+        recorded; all are said to be.
+
+        Raises:
+            ValueError: if the buffer is empty.
+        """
+        self._check_not_empty()
+        ring = self._ring
+        indices = np.empty(0, dtype=np.int64)
+        while len(indices) < batch_size:
+            # Few states are turned down: at most every second one is the last of its game.
+            drawn = self._rng.integers(ring.first_id, ring.end_id, size=batch_size)
+            worthwhile = ring.states.kinds[ring.slots(drawn)] != TERMINATED
+            indices = np.concatenate([indices, drawn[worthwhile]])[:batch_size]
+        slots = ring.slots(indices)
+        return ReanalyzeRequest(indices, ring.states.observations[slots], ring.states.legal_actions[slots])
+
+    def refresh(self, result: ReanalyzeResult) -> None:
+        """Replaces policies and values by those of a repeated search, where what is stored is not newer.
+
+        Priorities stay as they are. States that have left are ignored.
+
+        Raises:
+            ValueError: if shapes are wrong or a number is not finite.
+        """
+        count, num_actions = len(result.indices), self._spec.num_actions
+        if result.search_policies.shape != (count, num_actions) or result.root_values.shape != (count,):
+            raise ValueError(
+                f"replay: {count} refreshed states need policies {(count, num_actions)} and values {(count,)}, "
+                f"got {result.search_policies.shape} and {result.root_values.shape}"
+            )
+        if not (np.isfinite(result.search_policies).all() and np.isfinite(result.root_values).all()):
+            raise ValueError(f"replay: refreshed policies and values must be finite (weights {result.weights_version})")
+        states = self._ring.states
+        slots = self._ring.slots(result.indices)
+        wanted = (
+            self._ring.is_live(result.indices)
+            & (states.weights_versions[slots] <= result.weights_version)
+            & (states.kinds[slots] != TERMINATED)
+        )
+        slots = slots[wanted]
+        states.search_policies[slots] = result.search_policies[wanted]
+        states.root_values[slots] = result.root_values[wanted]
+        states.weights_versions[slots] = result.weights_version
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all that is held, arrays by name, to be stored without pickle."""
+        state = self._ring.state_dict()
+        state["priorities"] = self._tree.priorities(self._ring.slots(self._ring.live_ids()))
+        state["max_priority"] = np.asarray(self._max_priority)
+        state["total_steps"] = np.asarray(self._total_steps, dtype=np.int64)
+        state["rng"] = pack_generator(self._rng)
+        return state
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Replaces all that is held by a `state_dict`; of one that is too large, the newest states are kept.
+
+        With the same capacity and options, what is drawn from then on is what would have been drawn.
+
+        Raises:
+            ValueError: if the states are of another game.
+        """
+        self._ring.load_state_dict(state)
+        slots = self._ring.slots(self._ring.live_ids())
+        priorities = state["priorities"][len(state["priorities"]) - len(slots) :]
+        if not self._prioritized:
+            priorities = np.where(self._ring.states.kinds[slots] == MOVE, 1.0, 0.0)
+        self._max_priority = float(state["max_priority"]) if self._prioritized else 1.0
+        self._tree = SumTree(self._ring.capacity)
+        self._tree.set(slots, priorities)
+        self._total_steps = int(state["total_steps"])
+        unpack_generator(self._rng, state["rng"])
+
+    def check_valid(self) -> None:
+        """Asserts what holds after every operation; for tests."""
+        self._ring.check_valid()
+        slots = self._ring.slots(self._ring.live_ids())
+        priorities = self._tree.priorities(slots)
+        moves = self._ring.states.kinds[slots] == MOVE
+        assert (priorities[moves] > 0).all(), "a transition can never be drawn"
+        assert (priorities[~moves] == 0).all(), "a state without a transition can be drawn"
+        assert np.isclose(self._tree.total, priorities.sum()), "a state that has left can be drawn"
+        assert self._total_steps >= self.num_steps
+
+    def _check_not_empty(self) -> None:
+        if self.num_steps == 0:
+            raise ValueError("replay: nothing can be drawn from an empty buffer; add a trajectory first")

@@ -1,0 +1,246 @@
+"""Storage of the replay buffer: a ring of game states in flat arrays, each linked to its successor.
+
+It knows what is stored where, in which order it leaves, and how the pieces of a game join. What is drawn
+from it and how often is decided in `replay/buffer.py`, what is learnt from it in `replay/batching.py`.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from muzero_ray.core.game import GameSpec
+from muzero_ray.core.types import Trajectory
+
+MOVE = 0
+"""Kind of a state in which an action was played."""
+TERMINATED = 1
+"""Kind of the last state of a game that is over."""
+TRUNCATED = 2
+"""Kind of the last state of a game whose clock was stopped."""
+
+
+class States(NamedTuple):
+    """N states side by side, as compiled code takes them too. What a last state lacks is 0 there."""
+
+    observations: np.ndarray  # [N, ...] dtype of the game's spec
+    actions: np.ndarray  # [N] int32; played in this state
+    rewards: np.ndarray  # [N] float32; that followed, for the player who moved
+    to_play: np.ndarray  # [N] int8; the player to move
+    legal_actions: np.ndarray  # [N, A] bool; all True in a last state, of which nothing is recorded
+    search_policies: np.ndarray  # [N, A] float32
+    root_values: np.ndarray  # [N] float32, for the player to move; in a last state the game's final value
+    weights_versions: np.ndarray  # [N] int64; of the network behind policy and value
+    kinds: np.ndarray  # [N] uint8; MOVE, TERMINATED or TRUNCATED
+    successors: np.ndarray  # [N] int32; how many states later the next state of the same game came; 0: not known
+
+    @classmethod
+    def allocate(cls, spec: GameSpec, count: int) -> Self:
+        """Makes room for `count` states. The operating system hands out the memory as it is written to."""
+        return cls(
+            observations=np.zeros((count, *spec.observation_shape), dtype=spec.observation_dtype),
+            actions=np.zeros(count, dtype=np.int32),
+            rewards=np.zeros(count, dtype=np.float32),
+            to_play=np.zeros(count, dtype=np.int8),
+            legal_actions=np.zeros((count, spec.num_actions), dtype=bool),
+            search_policies=np.zeros((count, spec.num_actions), dtype=np.float32),
+            root_values=np.zeros(count, dtype=np.float32),
+            weights_versions=np.zeros(count, dtype=np.int64),
+            kinds=np.zeros(count, dtype=np.uint8),
+            successors=np.zeros(count, dtype=np.int32),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all arrays together."""
+        return sum(array.nbytes for array in self)
+
+
+@dataclass
+class OpenGame:
+    """A game of which more is expected."""
+
+    last_id: int  # of its newest state
+    num_steps: int  # transitions so far
+
+
+class StateRing:
+    """The newest states, first in first out.
+
+    A state is named by its *id*: ids count up from 0 over the whole run and are never used again. State
+    `id` lies in slot `id % capacity` until another state takes the slot; then the id is stale. Of a
+    finished game T + 1 states are stored, of a running one only those in which an action was played.
+
+    Successors always have larger ids and the smallest id leaves first, so the successor of a live state
+    is live. The converse is not kept: what precedes a live state may be gone.
+
+    Attributes:
+        capacity: number of slots.
+        states: what the slots hold.
+        first_id: the oldest live id.
+        end_id: one more than the newest live id.
+        num_steps: live states of kind MOVE.
+        num_games: live last states.
+    """
+
+    def __init__(self, spec: GameSpec, capacity: int) -> None:
+        """Makes room for `capacity` states, at least 2: a transition and what it led to."""
+        if capacity < 2:
+            raise ValueError(f"replay: capacity must be at least 2 states, got {capacity}")
+        self.capacity = capacity
+        self.states = States.allocate(spec, capacity)
+        self.first_id = 0
+        self.end_id = 0
+        self.num_steps = 0
+        self.num_games = 0
+        self._open_games: dict[int, OpenGame] = {}  # by game id, the one that waits longest first
+
+    def slots(self, ids: np.ndarray) -> np.ndarray:
+        """The `[n]` slots of `[n]` live ids."""
+        return ids % self.capacity
+
+    def ids(self, slots: np.ndarray) -> np.ndarray:
+        """The `[n]` live ids in `[n]` slots in use."""
+        return self.first_id + (slots - self.first_id) % self.capacity
+
+    def live_ids(self) -> np.ndarray:
+        """All live ids, rising."""
+        return np.arange(self.first_id, self.end_id)
+
+    def is_live(self, ids: np.ndarray) -> np.ndarray:
+        """`[n]` bool: which of `[n]` ids still name a state."""
+        return (ids >= self.first_id) & (ids < self.end_id)
+
+    def append(self, piece: Trajectory) -> np.ndarray:
+        """Stores a piece of a game, in place of the oldest states where the ring is full.
+
+        Of a piece with more states than the ring has slots, the newest are kept. A piece that does not
+        directly continue what is stored of its game (some of it was lost, or has left) stands alone.
+
+        Args:
+            piece: checked.
+
+        Returns:
+            The rising ids of the stored states; all are of kind MOVE except, when the piece ends its
+            game, the last.
+
+        Raises:
+            ValueError: if the piece repeats steps that are already stored.
+        """
+        steps, ended = piece.num_steps, piece.terminated or piece.truncated
+        before = self._open_games.get(piece.game_id)
+        if before and piece.first_step < before.num_steps:
+            raise ValueError(
+                f"replay: game {piece.game_id} has {before.num_steps} steps already, a piece from step "
+                f"{piece.first_step} came again; deliver the pieces of a game once and in order"
+            )
+        skipped = max(0, steps + ended - self.capacity)
+        ids = self._take(steps + ended - skipped)
+        slots = self.slots(ids)
+        self._write(piece, slots, skipped)
+
+        # Asked again, because `_take` drops the open games whose newest state has left: so it does when states are
+        # skipped, as nothing older is left then.
+        before = self._open_games.pop(piece.game_id, None)
+        if before and before.num_steps == piece.first_step:
+            self.states.successors[before.last_id % self.capacity] = ids[0] - before.last_id
+        if not ended:
+            self._open_games[piece.game_id] = OpenGame(int(ids[-1]), piece.first_step + steps)
+        self.num_steps += steps - skipped
+        self.num_games += ended
+        return ids
+
+    def _take(self, count: int) -> np.ndarray:
+        """Claims the next `count` ids, and lets the states go whose slots they need."""
+        ids = np.arange(self.end_id, self.end_id + count)
+        first_id = max(self.first_id, self.end_id + count - self.capacity)
+        gone = self.slots(np.arange(self.first_id, min(first_id, self.end_id)))
+        gone_steps = int((self.states.kinds[gone] == MOVE).sum())
+        self.num_steps -= gone_steps
+        self.num_games -= len(gone) - gone_steps
+        self.first_id, self.end_id = first_id, self.end_id + count
+        while self._open_games:
+            game_id, game = next(iter(self._open_games.items()))
+            if game.last_id >= first_id:
+                break
+            del self._open_games[game_id]
+        return ids
+
+    def _write(self, piece: Trajectory, slots: np.ndarray, skipped: int) -> None:
+        """Writes the states of a piece, without the first `skipped`, to `slots`."""
+        states, steps = self.states, piece.num_steps
+        states.observations[slots] = piece.observations[skipped : skipped + len(slots)]
+        states.to_play[slots] = piece.to_play[skipped : skipped + len(slots)]
+        states.weights_versions[slots] = piece.weights_version
+        states.successors[slots] = 1
+        states.successors[slots[-1]] = 0
+
+        moves = slots[: steps - skipped]
+        states.kinds[moves] = MOVE
+        states.actions[moves] = piece.actions[skipped:]
+        states.rewards[moves] = piece.rewards[skipped:]
+        states.legal_actions[moves] = piece.legal_actions[skipped:]
+        states.search_policies[moves] = piece.search_policies[skipped:]
+        states.root_values[moves] = piece.root_values[skipped:]
+
+        if piece.terminated or piece.truncated:
+            last = slots[-1]
+            states.kinds[last] = TRUNCATED if piece.truncated else TERMINATED
+            states.actions[last] = 0
+            states.rewards[last] = 0
+            states.legal_actions[last] = True
+            states.search_policies[last] = 0
+            states.root_values[last] = piece.final_value if piece.truncated else 0
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of the live states in the order of their ids, and what else it takes to continue."""
+        slots = self.slots(self.live_ids())
+        state = {name: array[slots] for name, array in self.states._asdict().items()}
+        open_games = [(game_id, game.last_id, game.num_steps) for game_id, game in self._open_games.items()]
+        state["end_id"] = np.asarray(self.end_id, dtype=np.int64)
+        state["open_games"] = np.asarray(open_games, dtype=np.int64).reshape(-1, 3)
+        return state
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Takes over the newest states of a `state_dict`, as many as there are slots.
+
+        Raises:
+            ValueError: if the states are of another game.
+        """
+        for name, array in self.states._asdict().items():
+            if state[name].shape[1:] != array.shape[1:] or state[name].dtype != array.dtype:
+                raise ValueError(
+                    f"replay: stored {name} must be {array.dtype} of shape {array.shape[1:]} each, got "
+                    f"{state[name].dtype} of shape {state[name].shape[1:]}; the file is of another game"
+                )
+        kept = min(len(state["kinds"]), self.capacity)
+        self.end_id = int(state["end_id"])
+        self.first_id = self.end_id - kept
+        slots = self.slots(self.live_ids())
+        for name, array in self.states._asdict().items():
+            array[slots] = state[name][len(state[name]) - kept :]
+        self.num_steps = int((self.states.kinds[slots] == MOVE).sum())
+        self.num_games = kept - self.num_steps
+        self._open_games = {
+            int(game_id): OpenGame(int(last_id), int(num_steps))
+            for game_id, last_id, num_steps in state["open_games"]
+            if last_id >= self.first_id
+        }
+
+    def check_valid(self) -> None:
+        """Asserts what holds after every operation: the counts, and that links lead to where they should."""
+        ids = self.live_ids()
+        slots = self.slots(ids)
+        kinds, successors = self.states.kinds[slots], self.states.successors[slots]
+        assert len(ids) <= self.capacity
+        assert self.num_steps == (kinds == MOVE).sum()
+        assert self.num_games == (kinds != MOVE).sum()
+        assert (successors[kinds != MOVE] == 0).all(), "a last state has a successor"
+        linked = successors > 0
+        targets = (ids + successors)[linked]
+        assert self.is_live(targets).all(), "a live state is linked to one that is gone"
+        assert len(np.unique(targets)) == len(targets), "two states have the same successor"
+        open_ends = sorted(game.last_id for game in self._open_games.values())
+        assert (kinds[np.asarray(open_ends, dtype=np.int64) - self.first_id] == MOVE).all()
+        assert set(open_ends) <= set(ids[~linked]), "a game goes on from a state that has a successor"
+        assert list(open_ends) == [game.last_id for game in self._open_games.values()]

@@ -1,0 +1,302 @@
+"""The command line, from words to exit code."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from muzero_ray.app import cli, config_io
+from muzero_ray.app.checkpoint import save_best, save_checkpoint
+from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.core.config import Config
+from muzero_ray.core.types import Episode
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Stands for `app.run`: remembers what it was asked to train."""
+    calls = []
+
+    def train(config, run, resume):
+        calls.append((config, run, resume))
+        return 0
+
+    monkeypatch.setitem(sys.modules, "muzero_ray.app.run", SimpleNamespace(train=train))
+    return calls
+
+
+def told(capsys, *words: str) -> str:
+    """What a mistaken command says; its exit code must be 2 and its standard output empty."""
+    assert cli.main(list(words)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def make_run(folder, step: int = 10, **changes) -> RunFolder:
+    run = RunFolder.create(folder / "results", changes.get("game", "cartpole"))
+    config_io.write_config(run.config, Config(**{"game": "cartpole", **changes}))
+    manifest = {"training_steps": step, "env_steps": step, "seconds": 0.0}
+    save_checkpoint(run, learner_state=b"", weights={"w": np.ones(1)}, buffer_state={}, manifest=manifest, keep=3)
+    return run
+
+
+def test_train_options_reach_the_run_and_its_folder(in_folder, trained):
+    words = "--game cartpole --search.num-simulations 25 --seed=3 --num-actors 2 --system.no-dashboard"
+    assert cli.main(["train", *words.split()]) == 0
+    ((config, run, resume),) = trained
+    assert (config.game, config.search.num_simulations, config.seed, config.num_actors) == ("cartpole", 25, 3, 2)
+    assert config.system.dashboard is False
+    assert resume is None
+    assert run.path.parts[:2] == ("results", "cartpole")
+    assert config_io.read_config(run.config) == config
+    assert run.versions.is_file()
+
+
+def test_config_file_replaces_the_games_own_and_may_name_the_game(in_folder, trained):
+    (in_folder / "mine.yaml").write_text("game: tictactoe\nseed: 5\n")
+    assert cli.main(["train", "--config", "mine.yaml", "--seed", "6"]) == 0
+    config = trained[0][0]
+    assert (config.game, config.seed) == ("tictactoe", 6)
+    assert config.train.td_steps == Config().train.td_steps  # not that of configs/tictactoe.yaml
+
+
+def test_config_file_called_after_a_shipped_game_is_of_that_game(in_folder, trained, capsys):
+    (in_folder / "cartpole.yaml").write_text("seed: 5\n")
+    assert cli.main(["train", "--config", "cartpole.yaml"]) == 0
+    assert trained[0][0].game == "cartpole"
+    (in_folder / "other.yaml").write_text("seed: 5\n")
+    assert "other.yaml names no game: write `game: NAME` in it, or add --game NAME" in told(
+        capsys, "train", "--config", "other.yaml"
+    )
+
+
+def test_misspelt_game_option_and_wrong_values_are_told_together_before_anything_is_made(in_folder, trained, capsys):
+    text = told(
+        capsys,
+        *("train", "--game", "cartpol", "--search.num-simluations", "25"),
+        *("--network.hidden-size", "-3", "--train.discount", "2"),
+    )
+    assert text.startswith("error: the configuration has 4 mistakes:\n")
+    assert "--search.num-simluations: no such option; did you mean --search.num-simulations?" in text
+    assert "game: no game 'cartpol'; did you mean cartpole?" in text
+    assert "--network.hidden-size: wanted at least 1, got '-3'" in text
+    assert "--train.discount: wanted at most 1.0, got '2'" in text
+    assert trained == []
+    assert list(in_folder.iterdir()) == []
+
+
+def test_option_without_its_value_is_told(in_folder, trained, capsys):
+    assert "--seed" in told(capsys, "train", "--seed")
+    assert trained == []
+
+
+def test_unknown_command_names_the_nearest(capsys):
+    assert told(capsys, "tran") == "error: no command 'tran'; did you mean train?; see muzero-ray --help\n"
+
+
+def test_results_that_cannot_be_written_stop_the_run(in_folder, trained, capsys):
+    (in_folder / "results").write_text("a file in the way")
+    assert "error: results: cannot write to results/cartpole" in told(capsys, "train", "--game", "cartpole")
+    assert trained == []
+
+
+def test_resume_continues_the_newest_run_of_the_game(in_folder, trained):
+    run = make_run(in_folder, seed=7)
+    make_run(in_folder, game="tictactoe")
+    leftover = run.checkpoints / ".unfinished-step_000000020-1"
+    leftover.mkdir()
+    assert cli.main(["train", "--game", "cartpole", "--resume", "--train.env-steps", "500000"]) == 0
+    config, resumed, checkpoint = trained[0]
+    assert resumed.path.resolve() == run.path.resolve()
+    assert (config.seed, config.train.env_steps) == (7, 500_000)
+    assert checkpoint.training_steps == 10
+    assert config_io.read_config(run.config).train.env_steps == 500_000
+    assert not leftover.exists()
+
+
+def test_resume_of_a_named_run_falls_back_to_an_older_checkpoint(in_folder, trained, caplog):
+    run = make_run(in_folder, step=10)
+    manifest = {"training_steps": 20, "env_steps": 20, "seconds": 0.0}
+    save_checkpoint(run, learner_state=b"", weights={"w": np.ones(1)}, buffer_state={}, manifest=manifest, keep=3)
+    os.truncate(run.checkpoints / "step_000000020" / "weights.npz", 10)
+    assert cli.main(["train", "--resume", str(run.path)]) == 0
+    assert trained[0][2].training_steps == 10
+    assert "weights.npz is refused" in caplog.text
+
+
+def test_resumed_run_cannot_change_what_its_weights_depend_on(in_folder, trained, capsys):
+    run = make_run(in_folder)
+    text = told(
+        capsys,
+        *f"train --resume {run.path} --network.latent-size 32 --train.consistency-weight 2 --seed 5".split(),
+    )
+    assert "network.latent_size: wanted 64, got 32" in text
+    assert "train.consistency_weight > 0: wanted False, got True" in text
+    assert "seed" not in text
+    assert trained == []
+
+
+def test_resume_and_config_exclude_each_other(capsys):
+    assert "--config and --resume exclude each other" in told(capsys, "train", "--resume", "--config", "a.yaml")
+
+
+def test_resume_without_a_run_says_so(in_folder, capsys):
+    assert "no run of chess in results" in told(capsys, "train", "--resume", "--game", "chess")
+
+
+def test_help_comes_at_once_with_every_option_and_this_games_default():
+    code = (
+        "import sys; from muzero_ray.app.cli import main; status = main(['train', '--game', 'tictactoe', '--help']);"
+        "print('LOADED', sorted({'torch', 'ray', 'numba', 'scipy'} & set(sys.modules))); sys.exit(status)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+    # Processor time, since the machine may be busy with other things.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
+    text = " ".join(done.stdout.replace("│", " ").split())
+    for flag in ("--game", "--config FILE", "--resume [RUN]", "--num-actors INT|none", "--system.max-restarts"):
+        assert flag in text
+    own = config_io.make_config(config_io.game_file("tictactoe"))
+    assert own.train.td_steps != Config().train.td_steps
+    assert f"none does. (default: {own.train.td_steps})" in text
+
+
+def test_overview_names_every_command(capsys):
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name in ("train", "evaluate", "watch", "games", "check-game", "show-config", "bench"):
+        assert f"\n  {name} " in text
+
+
+def test_games_are_listed_with_a_line_each(capsys):
+    assert cli.main(["games"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert {"cartpole", "lunarlander", "tictactoe"} <= lines.keys()
+    assert all(len(title) > 20 for title in lines.values())
+
+
+def test_check_game_explains_what_is_wrong_and_fails(in_folder, capsys):
+    assert cli.main(["check-game", "tictactoe", "--episodes", "2"]) == 0
+    assert "no problem found in 2 episodes" in capsys.readouterr().out
+    (in_folder / "broken.py").write_text(BROKEN_GAME)
+    assert cli.main(["check-game", "broken.py"]) == 1
+    assert "reward" in capsys.readouterr().out
+    assert "no game 'tictactoo'; did you mean tictactoe" in told(capsys, "check-game", "tictactoo")
+
+
+BROKEN_GAME = '''"""A game whose reward is no number."""
+import numpy as np
+from muzero_ray.core.game import Game, GameSpec
+
+class Broken(Game):
+    spec = GameSpec(observation_shape=(1,), num_actions=2)
+
+    def reset(self, seed):
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), float("nan"), True, False, {}
+'''
+
+
+def test_show_config_tells_value_and_origin(in_folder, capsys):
+    assert cli.main(["show-config", "--game", "tictactoe", "--seed", "4"]) == 0
+    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
+    assert rows["seed"] == ["seed", "4", "command", "line"]
+    assert rows["train.td_steps"][2].endswith("tictactoe.yaml")
+    assert rows["replay.priority_exponent"][2] == "default"
+
+
+@pytest.fixture
+def fake_agent(monkeypatch):
+    """An agent whose games end at once; noisy, as game libraries are, on both levels of standard output."""
+    made = []
+
+    def make_agent(config, weights):
+        made.append((config, weights))
+        return SimpleNamespace(make_game="game", planner="planner", model="model")
+
+    def evaluate(make_game, planner, model, seeds, *, num_simulations=None):
+        print("Hello from a game library")
+        os.write(1, b"Hello from C\n")
+        return [Episode((float(index),), 1, seed, False) for index, seed in enumerate(seeds)]
+
+    def record_episode(make_game, planner, model, seed, *, num_simulations=None):
+        frames = [np.full((16, 16, 3), 30 * index, np.uint8) for index in range(4)]
+        return SimpleNamespace(frames=frames, texts=[""] * 4)
+
+    monkeypatch.setitem(sys.modules, "muzero_ray.actors.build", SimpleNamespace(Agent=make_agent))
+    play = SimpleNamespace(evaluate=evaluate, record_episode=record_episode)
+    monkeypatch.setitem(sys.modules, "muzero_ray.play.evaluation", play)
+    # Imported anew with the fakes, and put back afterwards.
+    monkeypatch.setitem(sys.modules, "muzero_ray.app.video", None)
+    del sys.modules["muzero_ray.app.video"]
+    return made
+
+
+def test_evaluate_prints_one_json_object_and_nothing_else(in_folder, fake_agent, capfd):
+    run = make_run(in_folder)
+    save_best(run, {"w": np.full(1, 2.0)}, {"training_steps": 5, "env_steps": 5, "seconds": 0.0})
+    assert cli.main(["evaluate", str(run.path), "--episodes", "3", "--json"]) == 0
+    captured = capfd.readouterr()
+    result = json.loads(captured.out)
+    assert captured.out.count("\n") == 1
+    assert "Hello from a game library" in captured.err
+    assert "Hello from C" in captured.err
+    assert result.keys() == {"mean", "std", "ci95", "returns", "seconds", "checkpoint"}
+    assert (result["mean"], result["std"], result["returns"]) == (1.0, 1.0, [0.0, 1.0, 2.0])
+    assert result["checkpoint"] == str(run.best / "step_000000005")
+    assert fake_agent[0][1]["w"][0] == 2.0
+
+
+def test_evaluate_without_json_says_it_in_words(in_folder, fake_agent, capfd):
+    run = make_run(in_folder)
+    assert cli.main(["evaluate", str(run.path), "--checkpoint", "last", "--episodes", "3"]) == 0
+    assert "cartpole: return 1.00 ± 1.00 over 3 episodes, 95% confidence -1.48 to 3.48" in capfd.readouterr().out
+
+
+def test_evaluate_plays_as_many_episodes_as_the_run_says(in_folder, fake_agent, capfd):
+    run = make_run(in_folder, evaluate={"final_episodes": 17})
+    assert cli.main(["evaluate", str(run.path), "--json"]) == 0
+    assert len(json.loads(capfd.readouterr().out)["returns"]) == 17
+
+
+def test_evaluate_refuses_what_is_not_there(in_folder, fake_agent, capsys):
+    run = make_run(in_folder)
+    assert "has no best; there is last, 10" in told(capsys, "evaluate", str(run.path), "--checkpoint", "best")
+    assert "wanted a run folder" in told(capsys, "evaluate", "nowhere")
+    assert "--episodes: wanted at least 1, got 0" in told(capsys, "evaluate", str(run.path), "--episodes", "0")
+
+
+def test_watch_writes_a_video_and_prints_its_path(in_folder, fake_agent, capfd):
+    run = make_run(in_folder)
+    assert cli.main(["watch", str(run.path)]) == 0
+    assert capfd.readouterr().out == f"{run.path}/video.mp4\n"
+    assert (run.path / "video.mp4").stat().st_size > 500
+    assert cli.main(["watch", str(run.path), "--output", "mine"]) == 0
+    assert (in_folder / "mine.mp4").is_file()
+
+
+def test_bench_is_handed_on(monkeypatch):
+    calls = []
+    bench = SimpleNamespace(main=lambda what, as_json: calls.append((what, as_json)) or 0)
+    monkeypatch.setitem(sys.modules, "muzero_ray.app.bench", bench)
+    monkeypatch.setattr("muzero_ray.app.bench", bench, raising=False)
+    assert cli.main(["bench", "search", "--json"]) == 0
+    assert calls == [("search", True)]

@@ -1,0 +1,71 @@
+"""The learning curve: its statistics, and that it goes on where it stopped."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muzero_ray.app.curve import Curve, EvaluationPoint, Statistics, describe
+
+
+def test_statistics_of_four_returns_by_hand():
+    # mean 2, deviations -1 -1 1 1: variance 4 / 3; t(3 degrees of freedom, 97.5%) = 3.1824, std / sqrt(4) = 0.57735.
+    found = describe([1.0, 1.0, 3.0, 3.0])
+    assert found.mean == 2.0
+    assert found.std == pytest.approx(math.sqrt(4 / 3))
+    assert found.ci95 == pytest.approx((2 - 3.1824 * 0.57735, 2 + 3.1824 * 0.57735), abs=1e-4)
+
+
+def test_one_return_has_no_spread_and_no_interval():
+    assert describe([5.0]) == Statistics(5.0, 0.0, None)
+    with pytest.raises(ValueError, match="returns: wanted at least one, got none"):
+        describe([])
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30))
+def test_interval_holds_the_mean_and_moves_with_the_returns(returns):
+    found, moved = describe(returns), describe([value + 10 for value in returns])
+    assert found.ci95[0] <= found.mean <= found.ci95[1]
+    assert moved.std == pytest.approx(found.std, abs=1e-6)
+    assert moved.ci95[0] == pytest.approx(found.ci95[0] + 10, abs=1e-6)
+
+
+def point(env_steps: int, *returns: float) -> EvaluationPoint:
+    return EvaluationPoint.of(env_steps, env_steps // 8, env_steps / 100, returns)
+
+
+def test_best_is_the_largest_mean_and_the_earliest_of_equals(tmp_path):
+    curve = Curve(tmp_path / "curve.jsonl")
+    assert curve.best is None
+    assert [curve.add_evaluation(point(step, value)) for step, value in [(1, 5.0), (2, 7.0), (3, 7.0), (4, 6.0)]] == [
+        *(True, True),
+        *(False, False),
+    ]
+    assert curve.best.env_steps == 2
+
+
+def test_resumed_curve_keeps_what_was_checkpointed_and_forgets_the_rest(tmp_path):
+    path = tmp_path / "curve.jsonl"
+    curve = Curve(path)
+    curve.add_episodes(50, [1.0, 3.0])
+    curve.add_evaluation(point(100, 10.0, 20.0))
+    curve.add_evaluation(point(200, 30.0))
+    curve.add_episodes(210, [9.0])
+    curve.add_episodes(210, [])
+    # The process is killed in the middle of a line, without closing the file.
+    with path.open("a") as file:
+        file.write('{"kind": "evalua')
+    resumed = Curve(path, resume_at=150)
+    assert resumed.evaluations == [point(100, 10.0, 20.0)]
+    assert resumed.episodes == [(50, 2.0)]
+    resumed.add_evaluation(point(180, 5.0))
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["env_steps"] for row in rows] == [50, 100, 180]
+
+
+def test_new_curve_begins_empty_even_where_a_file_lies(tmp_path):
+    Curve(tmp_path / "curve.jsonl").add_evaluation(point(1, 1.0))
+    assert Curve(tmp_path / "curve.jsonl").evaluations == []
+    assert (tmp_path / "curve.jsonl").read_text() == ""

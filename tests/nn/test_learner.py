@@ -1,0 +1,177 @@
+import dataclasses
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from reference.batches import random_batch
+from reference.networks import SMALL, SPEC
+
+from muzero_ray.core.config import Config, ReplayConfig, TrainConfig
+from muzero_ray.nn.learner import Learner, NonFiniteLoss, learning_rate, make_optimizer
+
+
+def make_learner(seed=0, **train):
+    options = {"env_steps": 2000, "batch_size": 8, "consistency_weight": 1.0, "learning_rate_warmup": 5} | train
+    return Learner(Config(network=SMALL, replay=ReplayConfig(min_steps=1000), train=TrainConfig(**options)), SPEC, seed)
+
+
+def batches(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [random_batch(rng, batch_size=8) for _ in range(count)]
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    # Warm-up over 4 steps to 1, then half a cosine from step 3 to step 9: 0.2 + 0.8 * (1 + cos(pi i / 6)) / 2.
+    [(0, 0.25), (1, 0.5), (3, 1.0), (4, 0.94641), (6, 0.6), (8, 0.25359), (9, 0.2), (1000, 0.2)],
+)
+def test_the_learning_rate_warms_up_and_falls_along_a_cosine(step, rate):
+    got = learning_rate(step, total_steps=10, warmup_steps=4, peak=1.0, final=0.2)
+    assert got == pytest.approx(rate, abs=1e-5)
+
+
+def test_without_warmup_the_first_step_has_the_peak_rate():
+    assert learning_rate(0, total_steps=10, warmup_steps=0, peak=1.0, final=0.2) == 1.0
+
+
+def test_a_budget_shorter_than_the_warmup_stops_rising_with_it():
+    assert learning_rate(2, total_steps=3, warmup_steps=10, peak=1.0, final=0.0) == pytest.approx(0.3)
+
+
+def test_the_optimiser_runs_at_the_scheduled_rate():
+    learner = make_learner(learning_rate=1e-3, learning_rate_warmup=4)
+    rates = [learner.update(batch).metrics["train/learning_rate"] for batch in batches(3)]
+    assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3])
+
+
+def test_only_the_matrices_of_linear_layers_decay():
+    network = make_learner().network
+    decayed, others = make_optimizer(network, weight_decay=0.1).param_groups
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    assert {names[id(parameter)] for parameter in others["params"] if parameter.ndim > 1} == {"action_rows.weight"}
+    assert all(parameter.ndim == 2 for parameter in decayed["params"])
+    assert len(decayed["params"]) + len(others["params"]) == len(names)
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+
+
+def test_two_learners_with_one_seed_and_the_same_batches_agree_to_the_bit():
+    first, second = make_learner(seed=3), make_learner(seed=3)
+    for batch in batches(10):
+        a, b = first.update(batch), second.update(batch)
+        assert a.metrics == b.metrics
+        np.testing.assert_array_equal(a.priorities, b.priorities)
+    assert same(first.weights(), second.weights())
+    assert not same(first.weights(), make_learner(seed=4).weights())
+
+
+def test_training_continues_from_its_state_to_the_bit():
+    before, after = batches(7), batches(7, seed=1)
+    learner = make_learner(target_interval=5)
+    for batch in before:
+        learner.update(batch)
+    state = learner.to_bytes()
+    resumed = make_learner(seed=99, target_interval=5)
+    resumed.load_bytes(state)
+    assert resumed.training_steps == 7
+    assert same(resumed.target_weights(), learner.target_weights())
+    for batch in after:
+        assert learner.update(batch).metrics == resumed.update(batch).metrics
+    assert same(resumed.weights(), learner.weights())
+    assert same(resumed.target_weights(), learner.target_weights())
+
+
+def test_the_state_is_a_snapshot_that_loads_without_running_code():
+    learner = make_learner()
+    learner.update(batches(1)[0])
+    file = io.BytesIO()
+    torch.save(learner.state_dict(), file)
+    state = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
+    learner.update(batches(1, seed=1)[0])
+    resumed = make_learner()
+    resumed.load_state_dict(state)
+    assert resumed.training_steps == 1
+    assert not same(resumed.weights(), learner.weights())
+
+
+def test_target_weights_are_copied_every_interval():
+    learner = make_learner(target_interval=3)
+    start = learner.weights()
+    seen = []
+    for batch in batches(7):
+        learner.update(batch)
+        seen.append(learner.weights())
+        newest = len(seen) // 3 * 3
+        expected = seen[newest - 1] if newest else start
+        assert same(learner.target_weights(), expected)
+
+
+def test_published_weights_do_not_change_with_further_training():
+    learner = make_learner()
+    weights = learner.weights()
+    kept = {name: array.copy() for name, array in weights.items()}
+    learner.update(batches(1)[0])
+    assert same(weights, kept)
+
+
+@pytest.mark.parametrize("field", ["target_values", "observations"])
+def test_a_batch_that_is_not_finite_is_refused_and_changes_nothing(field):
+    learner = make_learner()
+    good, bad = batches(2)
+    learner.update(good)
+    weights = learner.weights()
+    getattr(bad, field)[0] = np.nan
+    with pytest.raises(NonFiniteLoss, match=r"training step 1: .*loss/total") as error:
+        learner.update(bad)
+    assert error.value.batch is bad
+    assert learner.training_steps == 1
+    assert same(learner.weights(), weights)
+
+
+def test_the_error_keeps_its_batch_between_processes():
+    bad = batches(1)[0]
+    bad.target_values[0] = np.inf
+    with pytest.raises(NonFiniteLoss) as error:
+        make_learner().update(bad)
+    copy = pickle.loads(pickle.dumps(error.value))
+    assert str(copy) == str(error.value)
+    np.testing.assert_array_equal(copy.batch.target_values, bad.target_values)
+
+
+def test_gradients_are_scaled_down_to_the_greatest_norm():
+    learner = make_learner(max_grad_norm=1e-3)
+    metrics = learner.update(batches(1)[0]).metrics
+    assert metrics["train/gradient_norm"] > 1e-3  # what it was before
+    squares = sum((parameter.grad**2).sum().item() for parameter in learner.network.parameters())
+    assert squares**0.5 == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_metrics_are_plain_numbers_and_priorities_one_per_window():
+    result = make_learner().update(batches(1)[0])
+    assert {type(value) for value in result.metrics.values()} == {float}
+    assert result.priorities.shape == (8,)
+    assert (result.priorities >= 0).all()
+
+
+def test_one_batch_can_be_learnt_by_heart():
+    # Without windows that end, every target is reachable; what remains is the entropy of the policies.
+    learner = make_learner(env_steps=10_000, learning_rate=5e-3, consistency_weight=0.0, dynamics_gradient=1.0)
+    batch = batches(1)[0]
+    keep = np.arange(0, 8, 3)  # every third window of `random_batch` runs on
+    batch = dataclasses.replace(
+        batch, **{field.name: getattr(batch, field.name)[keep] for field in dataclasses.fields(batch)}
+    )
+    first = learner.update(batch).metrics
+    for _ in range(400):
+        result = learner.update(batch)
+    policies = batch.target_policies
+    per_step = np.array([1, 1 / 3, 1 / 3, 1 / 3])
+    entropies = -(policies * np.log(policies)).sum(axis=2) * per_step * batch.importance_weights[:, None]
+    floor = entropies.sum() / len(keep)
+    assert result.metrics["loss/policy"] - floor < 0.02 * (first["loss/policy"] - floor) + 0.02
+    assert result.priorities.max() < 0.3  # values have a scale of 10

@@ -1,0 +1,85 @@
+"""The slow twin of `nn.losses.compute_loss`: one sample, one step and one bin at a time, in float64."""
+
+import math
+
+import numpy as np
+import torch
+
+from muzero_ray.core.config import TrainConfig
+from muzero_ray.core.types import Batch
+from muzero_ray.nn.networks import MuZeroNetwork
+
+
+def h(x: float) -> float:
+    """The value transform as published."""
+    return math.copysign(math.sqrt(abs(x) + 1) - 1, x) + 0.001 * x
+
+
+def h_inverse(y: float) -> float:
+    """Its inverse as published."""
+    e = 0.001
+    return math.copysign(((math.sqrt(1 + 4 * e * (abs(y) + 1 + e)) - 1) / (2 * e)) ** 2 - 1, y)
+
+
+def two_hot(x: float, low: float, high: float, spacing: float, transformed: bool) -> np.ndarray:
+    """Finds the bin to the left, and shares 1 between it and the next."""
+    scaled = min(max(h(x) if transformed else x, low), high)
+    targets = np.zeros(round((high - low) / spacing) + 1)
+    left = min(int((scaled - low) // spacing), len(targets) - 2)
+    share = (scaled - low) / spacing - left
+    targets[left], targets[left + 1] = 1 - share, share
+    return targets
+
+
+def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
+    """-sum targets log softmax(logits)."""
+    total = math.log(sum(math.exp(x - max(logits)) for x in logits)) + max(logits)
+    return sum(t * (total - x) for x, t in zip(logits, targets, strict=True))
+
+
+def naive_loss(network: MuZeroNetwork, batch: Batch, config: TrainConfig) -> dict[str, float]:
+    """The parts and the total of the loss, by a loop over samples and steps."""
+    size, unroll = batch.actions.shape
+    parts = dict.fromkeys(("value", "reward", "policy", "consistency"), 0.0)
+    with torch.no_grad():
+        for b in range(size):
+            latent = network.represent(torch.from_numpy(batch.observations[b : b + 1]))
+            for k in range(unroll + 1):
+                if k > 0:
+                    latent = network.step(latent, torch.tensor([int(batch.actions[b, k - 1])]))
+                scale = (1.0 if k == 0 else 1.0 / unroll) * float(batch.importance_weights[b]) / size
+                for name, loss in _step_losses(network, batch, config, latent, b, k).items():
+                    parts[name] += scale * loss
+    parts["total"] = (
+        config.value_weight * parts["value"]
+        + config.reward_weight * parts["reward"]
+        + config.policy_weight * parts["policy"]
+        + config.consistency_weight * parts["consistency"]
+    )
+    return parts
+
+
+def _step_losses(network, batch, config, latent, b, k) -> dict[str, float]:
+    heads = [logits[0].double().numpy() for logits in network.predict(latent)]
+    reward_logits, value_logits, policy_logits = heads
+    losses = {}
+    if batch.value_mask[b, k]:
+        target = float(batch.target_values[b, k])
+        if network.value_support is None:
+            low, high = network.value_bounds
+            unit = min(max((target - low) / (high - low) * 2 - 1, -1.0), 1.0)
+            losses["value"] = (math.tanh(value_logits[0]) - unit) ** 2
+        else:
+            s = network.value_support
+            losses["value"] = cross_entropy(value_logits, two_hot(target, s.low, s.high, s.spacing, s.transformed))
+    if batch.policy_mask[b, k]:
+        losses["policy"] = cross_entropy(policy_logits, batch.target_policies[b, k])
+    if k > 0 and batch.reward_mask[b, k - 1]:
+        s, target = network.reward_support, float(batch.target_rewards[b, k - 1])
+        losses["reward"] = cross_entropy(reward_logits, two_hot(target, s.low, s.high, s.spacing, s.transformed))
+    if k > 0 and config.consistency_weight > 0 and batch.observation_mask[b, k - 1]:
+        ours = network.predict_projection(network.project(latent))[0].double().numpy()
+        seen = torch.from_numpy(batch.next_observations[b, k - 1 : k])
+        real = network.project(network.represent(seen))[0].double().numpy()
+        losses["consistency"] = -float(ours @ real) / math.sqrt(float(ours @ ours) * float(real @ real))
+    return losses
