@@ -16,7 +16,7 @@ class Reanalyze:
 
     def __init__(self, config: Config) -> None:
         storage: Any = ray.get_actor(names.STORAGE)
-        restart = ray.get(storage.register.remote("reanalyze", 0))
+        restart = ray.get(storage.register.remote(names.REANALYZE))
         self._reanalyzer = build.make_reanalyzer(config, restart)
         self._weights = WeightsReader(storage, target=config.reanalyze.weights == "target")
         self._buffer: Any = ray.get_actor(names.BUFFER)
@@ -26,6 +26,9 @@ class Reanalyze:
         """Works for about so many seconds; a wait for positions counts."""
         began = time.perf_counter()
         positions, searching = 0, 0.0
+        if not self._has_weights():
+            time.sleep(0.05)  # the trainer is still starting; the head asks again
+            return self._report(positions, searching, began, finished=False)
         while (elapsed := time.perf_counter() - began) < seconds:
             if self._pending is None:
                 self._pending = self._buffer.reanalyze_request.remote()
@@ -37,14 +40,19 @@ class Reanalyze:
             if request is None:
                 return self._report(positions, searching, began, finished=True)
             self._pending = self._buffer.reanalyze_request.remote()
-            weights = self._weights.read()
-            if weights is not None:
-                self._reanalyzer.set_weights(weights, self._weights.version)
+            self._has_weights()
             result = self._reanalyzer.reanalyze(request)
             searching += result.seconds
             positions += len(result.indices)
             self._buffer.refresh.remote(result)
         return self._report(positions, searching, began, finished=False)
+
+    def _has_weights(self) -> bool:
+        """Takes over the newest weights; False if none were ever published."""
+        weights = self._weights.read()
+        if weights is not None:
+            self._reanalyzer.set_weights(weights, self._weights.version)
+        return self._weights.version >= 0
 
     def _report(self, positions: int, searching: float, began: float, finished: bool) -> ReanalyzeReport:
         return ReanalyzeReport(positions, searching, time.perf_counter() - began - searching, finished)

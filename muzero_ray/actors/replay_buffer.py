@@ -32,9 +32,8 @@ class ReplayBufferActor:
 
     async def add(self, trajectories: list[Trajectory]) -> BufferStatus:
         """Stores a delivery at once; answers when its sender may play on."""
-        for trajectory in trajectories:
-            self._buffer.add(trajectory)
-        self._limiter.inserted(sum(trajectory.num_steps for trajectory in trajectories))
+        stored = [trajectory.num_steps for trajectory in trajectories if self._buffer.add(trajectory)]
+        self._limiter.inserted(sum(stored))
         await self._wait_until(self._limiter.may_insert)
         return await self.status()
 
@@ -68,7 +67,7 @@ class ReplayBufferActor:
         await self._notify()
 
     async def status(self) -> BufferStatus:
-        """How full the buffer is, and how the pace is held; also tells that this actor is alive."""
+        """How full the buffer is, and how the pace is held."""
         return BufferStatus(
             env_steps=self._buffer.total_steps,
             num_steps=self._buffer.num_steps,
@@ -85,6 +84,10 @@ class ReplayBufferActor:
         self._buffer.load_state_dict(state["buffer"])
         self._limiter.load_state_dict(state["limiter"])
         await self._notify()
+
+    async def alive(self) -> None:
+        """Never answers: the call fails when this process dies, and so tells the head."""
+        await asyncio.Event().wait()
 
     async def _may_consume(self, name: str) -> bool:
         """Waits for the consumer's turn; False if it never comes, because intake is closed."""

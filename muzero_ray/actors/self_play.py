@@ -22,7 +22,7 @@ class SelfPlay:
         storage: Any = ray.get_actor(names.STORAGE)
         self._name = f"SelfPlay({index}, {config.game})"
         self._moves = config.self_play.segment_moves
-        restart = ray.get(storage.register.remote("self_play", index))
+        restart = ray.get(storage.register.remote(names.self_play(index)))
         self._player = build.make_self_player(config, index, restart)
         self._weights = WeightsReader(storage)
 

@@ -4,6 +4,7 @@ Holds values, not references to other actors' objects, so nothing is lost when a
 nothing of networks; weights are dictionaries of arrays to it.
 """
 
+import asyncio
 from typing import Any
 
 import ray
@@ -12,7 +13,10 @@ from muzero_ray.core.types import Weights
 
 
 class SharedStorage:
-    """Newest published weights, by version; the version is the training step that made them."""
+    """Newest published weights, by version; the version is the training step that made them.
+
+    All methods are coroutines, so that `alive` can be waited for beside the others.
+    """
 
     def __init__(self, starts: dict[str, int] | None = None) -> None:
         self._version = -1
@@ -20,14 +24,14 @@ class SharedStorage:
         self._target: ray.ObjectRef[Any] | None = None
         self._starts: dict[str, int] = dict(starts or {})
 
-    def publish(self, version: int, weights: Weights, target_weights: Weights) -> None:
+    async def publish(self, version: int, weights: Weights, target_weights: Weights) -> None:
         """Makes these the newest weights. The object is put here, so that this actor owns it."""
         self._weights = ray.put(weights)
         # Between two copies of the target weights the trainer sends the same ones; they are small beside a batch.
         self._target = ray.put(target_weights)
         self._version = version
 
-    def newest(self, have_version: int, target: bool = False) -> tuple[int, ray.ObjectRef[Any]] | None:
+    async def newest(self, have_version: int, target: bool = False) -> tuple[int, ray.ObjectRef[Any]] | None:
         """The newest (version, reference to the weights), or None if the caller has them or there are none.
 
         The reference comes inside a tuple, so that Ray does not fetch what it names before it is asked to.
@@ -35,21 +39,24 @@ class SharedStorage:
         weights = self._target if target else self._weights
         return None if weights is None or self._version == have_version else (self._version, weights)
 
-    def register(self, role: str, index: int) -> int:
+    async def register(self, name: str) -> int:
         """Counts a start of a role's process: 0 for the first, so that each start gets its own seed."""
-        key = f"{role}/{index}"
-        restart = self._starts.get(key, 0)
-        self._starts[key] = restart + 1
+        restart = self._starts.get(name, 0)
+        self._starts[name] = restart + 1
         return restart
 
-    def state(self) -> dict[str, Any]:
+    async def state(self) -> dict[str, Any]:
         """What a checkpoint keeps: the starts. The weights are in the trainer's state."""
-        return {"version": self._version, "starts": dict(self._starts)}
+        return {"starts": dict(self._starts)}
 
-    def restore(self, starts: dict[str, int]) -> None:
+    async def restore(self, starts: dict[str, int]) -> None:
         """After a crash: never counts a role's starts lower than they were."""
         for key, count in starts.items():
             self._starts[key] = max(count, self._starts.get(key, 0))
+
+    async def alive(self) -> None:
+        """Never answers: the call fails when this process dies, and so tells the head."""
+        await asyncio.Event().wait()
 
     def __repr__(self) -> str:
         return "SharedStorage()"

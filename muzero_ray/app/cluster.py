@@ -50,6 +50,8 @@ def connect(config: Config) -> Cluster:
     Raises:
         UserError: if a cluster was named and cannot be joined.
     """
+    if ray.is_initialized():  # by the program or notebook that called
+        return _describe("", ours=False)
     address = config.system.address or os.environ.get("RAY_ADDRESS") or _launcher_address()
     try:
         if address:
@@ -71,15 +73,7 @@ def connect(config: Config) -> Cluster:
             "If the cluster asks for a token, set RAY_AUTH_MODE=token and see `ray get-auth-token`; "
             "or run without Ray: --num-actors 0"
         ) from error
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    url = context.dashboard_url or ""
-    return Cluster(
-        nodes=sum(node["Alive"] for node in ray.nodes()),  # type: ignore[no-untyped-call]
-        cpus=int(resources.get("CPU", 0)),
-        gpus=int(resources.get("GPU", 0)),
-        dashboard=f"http://{url}" if url and not url.startswith("http") else url,
-        ours=not address,
-    )
+    return _describe(context.dashboard_url or "", ours=not address)
 
 
 def make_plan(config: Config, cluster: Cluster) -> Plan:
@@ -101,6 +95,17 @@ def make_plan(config: Config, cluster: Cluster) -> Plan:
             f"on {_count(cluster.nodes, 'node')}; use --num-actors {cluster.cpus} or fewer"
         )
     return Plan(num_actors, config.system.trainer_threads, device)
+
+
+def _describe(dashboard_url: str, ours: bool) -> Cluster:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return Cluster(
+        nodes=sum(node["Alive"] for node in ray.nodes()),  # type: ignore[no-untyped-call]
+        cpus=int(resources.get("CPU", 0)),
+        gpus=int(resources.get("GPU", 0)),
+        dashboard=f"http://{dashboard_url}" if dashboard_url else "",
+        ours=ours,
+    )
 
 
 def _launcher_address() -> str | None:

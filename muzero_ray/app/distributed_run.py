@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from muzero_ray.app.cluster import Plan
+from muzero_ray.app.cluster import Cluster, Plan
 from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.app.supervisor import Role, Supervisor
@@ -27,6 +27,7 @@ class DistributedRun:
 
     Args:
         config: of the run.
+        cluster: to which this process is connected.
         plan: what runs where.
         monitor: told of everything that happens.
         newest_snapshot: the newest snapshot on disk, or None: what a crashed actor continues from.
@@ -36,12 +37,14 @@ class DistributedRun:
     def __init__(
         self,
         config: Config,
+        cluster: Cluster,
         plan: Plan,
         monitor: Monitor,
         newest_snapshot: Callable[[], Snapshot | None],
         snapshot: Snapshot | None,
     ) -> None:
         self._config = config
+        self._cluster = cluster
         self._monitor = monitor
         self._newest_snapshot = newest_snapshot
         self._supervisor = Supervisor(config.system.max_restarts, monitor.event)
@@ -112,13 +115,17 @@ class DistributedRun:
         self._pausing = True
 
     def close(self) -> None:
-        """Ends every actor's process."""
+        """Ends every actor's process, and the cluster if it is our own."""
         for role in self._actors.roles:
             ray.kill(role.handle)
+        if self._cluster.ours:
+            ray.shutdown()
 
     def _start(self, snapshot: Snapshot | None) -> None:
         if snapshot is not None:
             self._submit_restore(snapshot)
+        for role in (self._actors.buffer, self._actors.storage):
+            self._supervisor.submit(role, "alive", then=lambda _: None)
         self._supervisor.submit(
             self._actors.trainer, "start", snapshot.learner if snapshot else None, then=self._trainer_started
         )

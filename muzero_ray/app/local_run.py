@@ -6,7 +6,7 @@ Meant for laptops, debuggers, notebooks and tests. Its methods are those of `Dis
 import time
 from collections.abc import Callable
 
-from muzero_ray.actors import build
+from muzero_ray.actors import build, names
 from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.core.config import Config
@@ -34,14 +34,15 @@ class LocalRun:
         self._config = config
         self._monitor = monitor
         self._starts = dict(snapshot.starts) if snapshot else {}
-        restart = self._starts.get("local/0", 0)
-        self._starts["local/0"] = restart + 1
+        restarts = {role: self._start(role) for role in (names.self_play(0), names.BUFFER, names.REANALYZE)}
         self._agent = build.Agent(config)
         self._learner = Learner(config, self._agent.spec, seed=config.seed, device=device)
-        self._buffer = build.make_replay_buffer(config, restart)
+        self._buffer = build.make_replay_buffer(config, restarts[names.BUFFER])
         self._limiter = build.make_rate_limiter(config, num_actors=1)
-        self._player = build.make_self_player(config, 0, restart)
-        self._reanalyzer = build.make_reanalyzer(config, restart) if config.reanalyze.ratio > 0 else None
+        self._player = build.make_self_player(config, 0, restarts[names.self_play(0)])
+        self._reanalyzer = (
+            build.make_reanalyzer(config, restarts[names.REANALYZE]) if config.reanalyze.ratio > 0 else None
+        )
         self._spent = False
         if snapshot is not None:
             self._learner.load_bytes(snapshot.learner)
@@ -119,6 +120,12 @@ class LocalRun:
 
     def close(self) -> None:
         """Nothing to end."""
+
+    def _start(self, role: str) -> int:
+        """Counts a role's start, as `SharedStorage.register` does, so that each start has a seed of its own."""
+        restart = self._starts.get(role, 0)
+        self._starts[role] = restart + 1
+        return restart
 
     def _play(self) -> None:
         trajectories, report = self._player.play(self._config.self_play.segment_moves)

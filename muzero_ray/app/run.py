@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from muzero_ray.actors import build
-from muzero_ray.app import cluster, report
+from muzero_ray.app import report
 from muzero_ray.app.checkpoint import remove_leftovers, save_best, save_checkpoint
 from muzero_ray.app.checkpoint_reader import Checkpoint, CheckpointError, newest_checkpoint
 from muzero_ray.app.curve import Curve
@@ -334,6 +334,7 @@ def _local(config: Config, folder: RunFolder, monitor: Monitor, snapshot: Snapsh
 
 
 def _distributed(config: Config, folder: RunFolder, monitor: Monitor, snapshot: Snapshot | None) -> Run:
+    from muzero_ray.app import cluster  # here and below, so that a run in one process needs no Ray
     from muzero_ray.app.distributed_run import DistributedRun
 
     joined = cluster.connect(config)
@@ -350,7 +351,7 @@ def _distributed(config: Config, folder: RunFolder, monitor: Monitor, snapshot: 
         except CheckpointError:
             return None
 
-    return DistributedRun(config, plan, monitor, newest, snapshot)
+    return DistributedRun(config, joined, plan, monitor, newest, snapshot)
 
 
 def _cause_in_words(error: Exception) -> str:

@@ -65,7 +65,7 @@ def launch(config: Config, plan: Plan, starts: dict[str, int]) -> Topology:
 
     spec = build.game_spec(load_game(config.game))
     storage = actor(names.STORAGE, SharedStorage, starts, scheduling_strategy=here)
-    restart = ray.get(storage.handle.register.remote(names.BUFFER, 0))
+    restart = ray.get(storage.handle.register.remote(names.BUFFER))
     return Topology(
         storage=storage,
         buffer=actor(

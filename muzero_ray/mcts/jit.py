@@ -16,8 +16,8 @@ OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "_nrt": False}
 """Without the GIL, and kept on disk.
 
 `_nrt` (private to numba, but old) leaves out its memory management: otherwise it counts references to every array
-and slice that a kernel touches, which makes the search three times slower. Hence a kernel may not allocate. No fastmath:
-searches agree with mctx to the last visit, and NaN from a model is noticed.
+and slice that a kernel touches, which makes the search three times slower. Hence a kernel may not allocate. No
+fastmath: searches agree with mctx to the last visit, and NaN from a model is noticed.
 """
 
 

@@ -138,13 +138,13 @@ def per_game(name: str, value: PerGame, size: int, *, highest: float = np.inf) -
     """Returns a number or `[B]` as `[B]` float64.
 
     Raises:
-        ValueError: if the shape is another, or an entry is not in [0, highest].
+        ValueError: if the shape is another, or an entry is not finite or not in [0, highest].
     """
     numbers = np.asarray(value, np.float64)
     if numbers.shape not in ((), (size,)):
         raise ValueError(f"{name} must be a number or have shape {(size,)}, got shape {numbers.shape}")
-    if not ((numbers >= 0) & (numbers <= highest)).all():
-        raise ValueError(f"{name} must lie between 0 and {highest}, got {value}")
+    if not (np.isfinite(numbers) & (numbers >= 0) & (numbers <= highest)).all():
+        raise ValueError(f"{name} must be finite and lie between 0 and {highest}, got {value}")
     return np.broadcast_to(numbers, (size,))
 
 

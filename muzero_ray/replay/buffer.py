@@ -119,14 +119,17 @@ class ReplayBuffer:
         """Memory that the states held now take."""
         return (self._ring.end_id - self._ring.first_id) * self._bytes_per_state
 
-    def add(self, trajectory: Trajectory) -> None:
+    def add(self, trajectory: Trajectory) -> bool:
         """Stores a game or a piece of one; windows and returns run across the pieces of a game.
 
         Of a trajectory with more states than there is room for, the newest are kept.
 
+        Returns:
+            Whether it was stored. A piece that begins before the end of what is stored of its running
+            game is left out: after a crash, deliveries are repeated and may overtake each other.
+
         Raises:
-            ValueError: if the trajectory is malformed, of another game, or comes a second time. The
-                buffer is then unchanged.
+            ValueError: if the trajectory is malformed, or of another game. The buffer is then unchanged.
         """
         trajectory.check(self._spec.num_actions)
         shape, dtype = trajectory.observations.shape[1:], trajectory.observations.dtype
@@ -135,9 +138,12 @@ class ReplayBuffer:
                 f"replay: observations of game {trajectory.game_id} must be {self._spec.observation_dtype} of shape "
                 f"{self._spec.observation_shape}, got {dtype} of shape {shape}"
             )
+        if self._ring.repeats(trajectory):
+            return False
         slots = self._ring.slots(self._ring.append(trajectory))
         self._tree.set(slots, np.where(self._ring.states.kinds[slots] == MOVE, self._max_priority, 0.0))
         self._total_steps += trajectory.num_steps
+        return True
 
     def sample(self) -> Batch:
         """Draws B windows, each starting from a state in which an action was played.

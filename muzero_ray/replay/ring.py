@@ -111,6 +111,11 @@ class StateRing:
         """`[n]` bool: which of `[n]` ids still name a state."""
         return (ids >= self.first_id) & (ids < self.end_id)
 
+    def repeats(self, piece: Trajectory) -> bool:
+        """Whether a piece begins before the end of what is stored of its running game."""
+        before = self._open_games.get(piece.game_id)
+        return before is not None and piece.first_step < before.num_steps
+
     def append(self, piece: Trajectory) -> np.ndarray:
         """Stores a piece of a game, in place of the oldest states where the ring is full.
 
@@ -128,11 +133,10 @@ class StateRing:
             ValueError: if the piece repeats steps that are already stored.
         """
         steps, ended = piece.num_steps, piece.terminated or piece.truncated
-        before = self._open_games.get(piece.game_id)
-        if before and piece.first_step < before.num_steps:
+        if self.repeats(piece):
             raise ValueError(
-                f"replay: game {piece.game_id} has {before.num_steps} steps already, a piece from step "
-                f"{piece.first_step} came again; deliver the pieces of a game once and in order"
+                f"replay: a piece of game {piece.game_id} came again, from step {piece.first_step}; "
+                "deliver the pieces of a game once and in order"
             )
         skipped = max(0, steps + ended - self.capacity)
         ids = self._take(steps + ended - skipped)

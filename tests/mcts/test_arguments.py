@@ -87,7 +87,8 @@ def test_a_row_without_legal_actions_is_refused_before_the_model_is_asked(algori
         ({"q_floor": -1.0}, "q_floor must not be negative"),
         ({"tree": Tree(3, 9, 4)}, r"tree must have shape \(B, N, A\) = \(3, 25, 4\)"),
         ({"scale": np.zeros(2)}, r"must be a number or have shape \(3,\)"),
-        ({"scale": -1.0}, "must lie between 0 and"),
+        ({"scale": -1.0}, "must be finite and lie between 0 and"),
+        ({"scale": np.inf}, "must be finite and lie between 0 and"),
     ],
 )
 def test_unusable_options_are_refused(algorithm, options, message):
@@ -98,7 +99,7 @@ def test_unusable_options_are_refused(algorithm, options, message):
 def test_options_of_one_search_are_checked_too():
     with pytest.raises(ValueError, match="max_considered_actions must be at least 1"):
         search("gumbel", ConstantModel(4), OBSERVATIONS, LEGAL, max_considered_actions=0)
-    with pytest.raises(ValueError, match="exploration_fraction must lie between 0 and 1"):
+    with pytest.raises(ValueError, match="exploration_fraction must be finite and lie between 0 and 1"):
         search("muzero", ConstantModel(4), OBSERVATIONS, LEGAL, exploration_fraction=1.5)
     with pytest.raises(ValueError, match="dirichlet_alpha must be positive"):
         search("muzero", ConstantModel(4), OBSERVATIONS, LEGAL, dirichlet_alpha=0.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reference.replay_buffers import all_indices, make_buffer, priorities_of, whole
+from reference.replay_buffers import all_indices, game_of, make_buffer, priorities_of, whole
 
 from muzero_ray.replay.buffer import PRIORITY_EPSILON, ReplayBuffer
 
@@ -44,6 +44,18 @@ def test_states_are_drawn_by_priority_and_weighted_against_it():
     np.testing.assert_allclose(
         batch.importance_weights, (weights / weights[batch.indices].max())[batch.indices], rtol=1e-5
     )
+
+
+def test_after_the_ring_has_wrapped_the_state_with_all_the_priority_is_the_one_drawn():
+    buffer = make_buffer(capacity_steps=10, prioritized=True)
+    game = game_of(13, 0, "open")
+    buffer.add(game.next_piece(7))
+    buffer.add(game.next_piece(6))
+    buffer.update_priorities(np.arange(3, 13), np.zeros(10))
+    buffer.update_priorities(np.array([5]), np.array([1e6]))
+    batch = buffer.sample()
+    assert (batch.indices == 5).all()
+    assert (batch.observations[:, 1] == 5).all()
 
 
 def test_importance_weighted_mean_is_the_mean_over_all_states():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from reference.naive_replay import RecordedGame, random_game
-from reference.replay_buffers import SPEC, all_indices, make_buffer, priorities_of
+from reference.replay_buffers import SPEC, all_indices, make_buffer, priorities_of, whole
 
 from muzero_ray.core.types import Batch, ReanalyzeResult
 from muzero_ray.replay.buffer import ReplayBuffer
@@ -26,7 +26,7 @@ def used_buffer(**options) -> tuple[ReplayBuffer, list[RecordedGame]]:
             if game.delivered < game.length:
                 buffer.add(game.next_piece(2 + piece))
     batch = buffer.sample()
-    buffer.update_priorities(batch.indices, rng.random(32))
+    buffer.update_priorities(batch.indices, 3 * rng.random(32))
     request = buffer.reanalyze_request(32)
     buffer.refresh(
         ReanalyzeResult(request.indices, np.eye(3, dtype=np.float32)[rng.integers(3, size=32)], rng.random(32), 3)
@@ -46,6 +46,8 @@ def through_a_file(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def test_a_restored_buffer_goes_on_as_if_nothing_had_happened(capacity: int):
     buffer, games = used_buffer(capacity_steps=capacity)
     restored = make_buffer(prioritized=True, capacity_steps=capacity, rng=np.random.default_rng(77))
+    for game_id in range(20):
+        restored.add(whole(15, game_id, "open"))  # to be forgotten
     restored.load_state_dict(through_a_file(buffer.state_dict()))
     restored.check_valid()
     assert (restored.num_steps, restored.total_steps, restored.num_games, restored.memory_bytes) == (

@@ -1,0 +1,163 @@
+"""Whole runs over Ray actors: the same results as in one process, and what happens when something dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+from reference.tiny_runs import tiny_config, write_game
+
+from muzero_ray.app import config_io, run
+from muzero_ray.app.checkpoint_reader import newest_checkpoint
+from muzero_ray.app.run_folder import RunFolder
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+
+def start(tmp_path, resume=None, folder=None, **changes):
+    config = tiny_config(**{"results": str(tmp_path / "results"), "num_actors": 1, **changes})
+    folder = folder or RunFolder.create(config.results, config.game)
+    config_io.write_config(folder.config, config)
+    return run.train(config, folder, resume), folder
+
+
+def processes(role: str) -> list[psutil.Process]:
+    """Processes of an actor class, as `ps` shows them."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.cmdline() and process.cmdline()[0].startswith(f"ray::{role}"):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def kill_once_trained(tmp_path, role: str) -> threading.Thread:
+    """Sends SIGKILL to a role's process once the run has written its first evaluation."""
+
+    def work() -> None:
+        deadline = time.monotonic() + 60
+        curve = lambda: list(tmp_path.glob("results/*/*/curve.jsonl"))  # noqa: E731
+        while time.monotonic() < deadline and not (curve() and curve()[0].read_text()):
+            time.sleep(0.1)
+        for process in processes(role):
+            os.kill(process.pid, signal.SIGKILL)
+            killed.append(process.pid)
+
+    killed: list[int] = []
+    thread = threading.Thread(target=work, daemon=True)
+    thread.killed = killed  # type: ignore[attr-defined]
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("num_actors", [1, 2])
+def test_a_run_over_actors_spends_its_budget_and_holds_its_ratio(tmp_path, num_actors):
+    code, folder = start(tmp_path, num_actors=num_actors)
+    assert code == 0
+    checkpoint = newest_checkpoint(folder)
+    assert 320 <= checkpoint.env_steps <= 320 + num_actors * 2 * 4 * 8
+    due = (checkpoint.env_steps - 64) * 2.0
+    assert due - 16 < checkpoint.manifest["limiter"]["consumed"]["train"] <= due
+    assert checkpoint.training_steps * 16 == checkpoint.manifest["limiter"]["consumed"]["train"]
+    assert json.loads(folder.summary.read_text())["finished"] is True
+
+
+def test_a_resumed_run_over_actors_continues_its_counters(tmp_path):
+    _, folder = start(tmp_path)
+    before = newest_checkpoint(folder)
+    code, _ = start(tmp_path, resume=before, folder=folder, train={"env_steps": 640})
+    after = newest_checkpoint(folder)
+    assert code == 0
+    assert after.env_steps >= 640
+    assert after.training_steps > before.training_steps
+    assert after.manifest["starts"]["self_play_0"] == before.manifest["starts"]["self_play_0"] + 1
+
+
+def test_a_run_can_move_from_one_process_to_actors(tmp_path):
+    _, folder = start(tmp_path, num_actors=0)
+    code, _ = start(tmp_path, resume=newest_checkpoint(folder), folder=folder, train={"env_steps": 640})
+    assert code == 0
+    assert newest_checkpoint(folder).env_steps >= 640
+
+
+@pytest.mark.parametrize("role", ["SelfPlay", "Reanalyze", "Evaluator", "Trainer", "ReplayBuffer", "SharedStorage"])
+def test_a_run_recovers_from_the_death_of_an_actor(tmp_path, role, capsys):
+    killer = kill_once_trained(tmp_path, role)
+    code, folder = start(tmp_path, train={"env_steps": 6400}, system={"checkpoint_seconds": 1.0})
+    killer.join(timeout=60)
+    assert killer.killed, f"no process of {role} was found to be killed"
+    told = capsys.readouterr().err
+    assert code == 0, told
+    assert newest_checkpoint(folder).env_steps >= 6400
+    assert "died and is restarted" in told
+
+
+def test_an_actor_that_keeps_dying_ends_the_run_with_its_name(tmp_path, capsys):
+    killer = kill_once_trained(tmp_path, "SelfPlay")
+    began = time.monotonic()
+    code, folder = start(
+        tmp_path, train={"env_steps": 1_000_000}, system={"checkpoint_seconds": 1.0, "max_restarts": 0}
+    )
+    killer.join(timeout=60)
+    told = capsys.readouterr().err
+    assert code == 1
+    assert "self_play_0 failed" in told
+    assert "--resume" in told
+    assert newest_checkpoint(folder).training_steps > 0
+    assert time.monotonic() - began < 90
+
+
+def test_a_broken_game_stops_the_run_with_its_own_traceback_step_and_seed(tmp_path, capsys):
+    game = write_game(tmp_path, "return np.zeros(2, dtype=np.float32), 1.0 / (20 - self.moves), False, False, {}")
+    code, _ = start(tmp_path, game=str(game))
+    told = capsys.readouterr().err
+    assert code == 1
+    assert "ZeroDivisionError" in told
+    assert "step 20" in told
+    assert "seed" in told
+    assert "self_play_0" in told
+
+
+def test_more_actors_than_cpus_are_refused_in_a_sentence(tmp_path):
+    from muzero_ray.app.errors import UserError
+
+    with pytest.raises(UserError, match="64 self-play actors need 64 CPUs, but the cluster has 2"):
+        start(tmp_path, num_actors=64)
+
+
+@pytest.mark.slow
+def test_a_head_killed_at_any_moment_can_be_resumed(tmp_path):
+    config = tiny_config(
+        results=str(tmp_path / "results"),
+        num_actors=1,
+        train={"env_steps": 1_000_000},
+        system={"checkpoint_seconds": 0.5},
+    )
+    path = tmp_path / "long.yaml"
+    config_io.write_config(path, config)
+    command = [sys.executable, "-m", "muzero_ray.app.cli", "train"]
+    words = ["--config", str(path)]
+    counters = []
+    for _ in range(2):
+        process = subprocess.Popen([*command, *words], stderr=subprocess.PIPE, text=True)
+        seen = len(counters) and counters[-1][0]
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            time.sleep(0.3)
+            found = sorted(tmp_path.glob("results/cartpole/*/checkpoints/step_*/manifest.json"))
+            if found and json.loads(found[-1].read_text())["env_steps"] > seen:
+                break
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+        folder = RunFolder.newest(tmp_path / "results", "cartpole")
+        checkpoint = newest_checkpoint(folder)
+        counters.append((checkpoint.env_steps, checkpoint.training_steps, checkpoint.seconds))
+        words = ["--resume", str(folder.path)]
+    assert counters[1] > counters[0] > (0, 0, 0)
