@@ -8,9 +8,7 @@ from muzero_ray.actors import build, names
 from muzero_ray.actors.shared_storage import WeightsReader
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import EvaluationReport
-from muzero_ray.core.rng import evaluation_seeds
 from muzero_ray.core.types import Weights
-from muzero_ray.play.evaluation import evaluate
 
 
 class Evaluator:
@@ -33,13 +31,7 @@ class Evaluator:
             self._agent.model.set_weights(weights)
         if self._newest is None:
             return {}, None
-        outcome = evaluate(
-            self._agent.make_game,
-            self._agent.planner,
-            self._agent.model,
-            evaluation_seeds(self._config.seed, episodes),
-            num_simulations=self._config.evaluate.num_simulations,
-        )
+        outcome = self._agent.evaluate(self._config, episodes)
         report = EvaluationReport(self._weights.version, tuple(outcome), time.perf_counter() - began)
         return self._newest, report
 

@@ -9,6 +9,8 @@ BUFFER = "replay_buffer"
 TRAINER = "trainer"
 REANALYZE = "reanalyze"
 EVALUATOR = "evaluator"
+STATE_HOLDERS = (STORAGE, BUFFER, TRAINER)
+"""Those whose states make a snapshot."""
 
 
 def self_play(index: int) -> str:

@@ -1,7 +1,7 @@
 """The replay-buffer actor: the buffer, and the pace between acting and learning.
 
 Whoever is ahead waits here, on a condition, until the others have caught up: a delivery is acknowledged
-when more may be played, a batch is answered when it may be trained on. Nobody sleeps or polls.
+when more may be played, a batch is answered when it may be trained on. The pace is never kept by sleeping.
 """
 
 import asyncio
@@ -22,16 +22,26 @@ class ReplayBufferActor:
     All methods are coroutines on one thread: each runs to its end or to its `await` undisturbed.
     """
 
-    def __init__(self, config: Config, num_actors: int, restart: int) -> None:
-        self._buffer = build.make_replay_buffer(config, restart)
+    def __init__(self, config: Config, num_actors: int) -> None:
+        self._buffer = build.make_replay_buffer(config)
         self._limiter = build.make_rate_limiter(config, num_actors)
         self._batch_size = config.train.batch_size
         self._reanalyze_size = config.reanalyze.batch_size
         self._closed = False
         self._changed = asyncio.Condition()
+        self._started = asyncio.Event()
+
+    async def start(self, state: dict[str, Any] | None) -> BufferStatus:
+        """Begins empty, or continues from a checkpoint's state. All other calls wait for it."""
+        if state is not None:
+            self._buffer.load_state_dict(state["buffer"])
+            self._limiter.load_state_dict(state["limiter"])
+        self._started.set()
+        return await self.status()
 
     async def add(self, trajectories: list[Trajectory]) -> BufferStatus:
         """Stores a delivery at once; answers when its sender may play on."""
+        await self._started.wait()
         stored = [trajectory.num_steps for trajectory in trajectories if self._buffer.add(trajectory)]
         self._limiter.inserted(sum(stored))
         await self._wait_until(self._limiter.may_insert)
@@ -61,6 +71,12 @@ class ReplayBufferActor:
         """Writes back how wrong the value of each trained position was."""
         self._buffer.update_priorities(indices, priorities)
 
+    async def training_lost(self, steps: int) -> None:
+        """Training steps that were lost with the trainer's process are due again."""
+        await self._started.wait()
+        self._limiter.returned("train", steps * self._batch_size)
+        await self._notify()
+
     async def close_intake(self) -> None:
         """Says that nothing more will be added, so that nobody waits for it."""
         self._closed = True
@@ -77,13 +93,8 @@ class ReplayBufferActor:
 
     async def state(self) -> dict[str, Any]:
         """What a checkpoint keeps: {"buffer": arrays by name, "limiter": numbers by name}."""
+        await self._started.wait()
         return {"buffer": self._buffer.state_dict(), "limiter": self._limiter.state_dict()}
-
-    async def restore(self, state: dict[str, Any]) -> None:
-        """Continues from a checkpoint's state."""
-        self._buffer.load_state_dict(state["buffer"])
-        self._limiter.load_state_dict(state["limiter"])
-        await self._notify()
 
     async def alive(self) -> None:
         """Never answers: the call fails when this process dies, and so tells the head."""
@@ -91,6 +102,7 @@ class ReplayBufferActor:
 
     async def _may_consume(self, name: str) -> bool:
         """Waits for the consumer's turn; False if it never comes, because intake is closed."""
+        await self._started.wait()
         await self._wait_until(lambda: self._limiter.may_consume(name))
         return self._limiter.may_consume(name)
 

@@ -18,11 +18,17 @@ class SharedStorage:
     All methods are coroutines, so that `alive` can be waited for beside the others.
     """
 
-    def __init__(self, starts: dict[str, int] | None = None) -> None:
+    def __init__(self) -> None:
         self._version = -1
         self._weights: ray.ObjectRef[Any] | None = None
         self._target: ray.ObjectRef[Any] | None = None
-        self._starts: dict[str, int] = dict(starts or {})
+        self._starts: dict[str, int] = {}
+        self._started = asyncio.Event()
+
+    async def start(self, starts: dict[str, int]) -> None:
+        """Says how often each role was started before; `register` and `state` wait for it."""
+        self._starts = dict(starts)
+        self._started.set()
 
     async def publish(self, version: int, weights: Weights, target_weights: Weights) -> None:
         """Makes these the newest weights. The object is put here, so that this actor owns it."""
@@ -41,18 +47,15 @@ class SharedStorage:
 
     async def register(self, name: str) -> int:
         """Counts a start of a role's process: 0 for the first, so that each start gets its own seed."""
+        await self._started.wait()
         restart = self._starts.get(name, 0)
         self._starts[name] = restart + 1
         return restart
 
     async def state(self) -> dict[str, Any]:
         """What a checkpoint keeps: the starts. The weights are in the trainer's state."""
+        await self._started.wait()
         return {"starts": dict(self._starts)}
-
-    async def restore(self, starts: dict[str, int]) -> None:
-        """After a crash: never counts a role's starts lower than they were."""
-        for key, count in starts.items():
-            self._starts[key] = max(count, self._starts.get(key, 0))
 
     async def alive(self) -> None:
         """Never answers: the call fails when this process dies, and so tells the head."""

@@ -11,6 +11,9 @@ from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.reports import TrainerState, TrainReport
 
+_PUBLISH_SECONDS = 10.0
+"""How long weights wait for the ones before; longer only if the storage's process is gone."""
+
 
 class Trainer:
     """`nn.learner.Learner` in an actor; keeps `prefetch` batches on their way."""
@@ -25,6 +28,7 @@ class Trainer:
         self._prefetch = config.system.prefetch
         self._buffer: Any = ray.get_actor(names.BUFFER)
         self._storage: Any = ray.get_actor(names.STORAGE)
+        self._published: ray.ObjectRef[Any] | None = None
         self._pending: deque[ray.ObjectRef[Any]] = deque()
 
     def start(self, state: bytes | None) -> int:
@@ -73,8 +77,10 @@ class Trainer:
         return TrainerState(self._learner.training_steps, self._learner.to_bytes(), self._learner.weights())
 
     def publish(self) -> None:
-        """Sends the weights to the storage."""
-        self._storage.publish.remote(
+        """Sends the weights to the storage, after those sent before: calls to it may overtake each other."""
+        if self._published is not None:
+            ray.wait([self._published], timeout=_PUBLISH_SECONDS)
+        self._published = self._storage.publish.remote(
             self._learner.training_steps, self._learner.weights(), self._learner.target_weights()
         )
 

@@ -124,7 +124,7 @@ def bench_learner() -> list[dict[str, Any]]:
                     "replay": {"capacity_steps": 50_000},
                 }
             )
-            buffer = build.make_replay_buffer(config, 0)
+            buffer = build.make_replay_buffer(config)
             _fill(buffer, np.random.default_rng(0), steps=20_000)
             learner = Learner(config, _SPEC, seed=0)
             batch: Batch = buffer.sample()

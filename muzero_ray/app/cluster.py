@@ -50,6 +50,8 @@ def connect(config: Config) -> Cluster:
     Raises:
         UserError: if a cluster was named and cannot be joined.
     """
+    # Every call's error reaches the supervisor; Ray would print those of calls with two answers once more.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     if ray.is_initialized():  # by the program or notebook that called
         return _describe("", ours=False)
     address = config.system.address or os.environ.get("RAY_ADDRESS") or _launcher_address()

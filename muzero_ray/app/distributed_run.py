@@ -47,8 +47,10 @@ class DistributedRun:
         self._cluster = cluster
         self._monitor = monitor
         self._newest_snapshot = newest_snapshot
-        self._supervisor = Supervisor(config.system.max_restarts, monitor.event)
-        self._actors = launch(config, plan, snapshot.starts if snapshot else {})
+        self._supervisor = Supervisor(config.system.max_restarts, config.system.stall_seconds, monitor.event)
+        self._actors = launch(config, plan)
+        self._starts = dict(snapshot.starts) if snapshot else {}
+        self._delivery = config.self_play.games_per_actor * config.self_play.segment_moves
         self._played = snapshot.env_steps if snapshot else 0
         self._env_steps = self._played
         self._training_steps = 0
@@ -95,24 +97,27 @@ class DistributedRun:
         self._supervisor.submit(self._actors.evaluator, "evaluate", episodes, then=done)
 
     def take_snapshot(self, then: Callable[[Snapshot], None]) -> None:
-        """Asks trainer, buffer and storage for their states; `then` gets the snapshot during a later `step`."""
-        parts: dict[str, Any] = {}
+        """Asks trainer, buffer and storage for their states; `then` gets the snapshot during a later `step`.
 
-        def part(name: str) -> Callable[[Any], None]:
-            def arrived(state: Any) -> None:
-                parts[name] = state
-                if len(parts) == 3:
-                    then(_assemble(parts["trainer"], parts["buffer"], parts["storage"], self._env_steps))
+        One after the other: what the buffer has given out by then, the trainer may not have trained on yet.
+        """
+        trainer: list[TrainerState] = []
 
-            return arrived
+        def trainer_told(state: TrainerState) -> None:
+            trainer.append(state)
+            self._supervisor.submit(self._actors.buffer, "state", then=buffer_told)
 
-        self._supervisor.submit(self._actors.trainer, "state", then=part("trainer"))
-        self._supervisor.submit(self._actors.buffer, "state", then=part("buffer"))
-        self._supervisor.submit(self._actors.storage, "state", then=part("storage"))
+        def buffer_told(buffer: dict[str, Any]) -> None:
+            self._supervisor.submit(
+                self._actors.storage, "state", then=lambda storage: then(_assemble(trainer[0], buffer, storage))
+            )
+
+        self._supervisor.submit(self._actors.trainer, "state", then=trainer_told)
 
     def pause(self) -> None:
-        """Submits no more work; what is in flight ends by itself."""
+        """Submits no more work, and cares no more for what is under way: only for snapshots."""
         self._pausing = True
+        self._supervisor.forget("play", "add", "train", "work", "evaluate")
 
     def close(self) -> None:
         """Ends every actor's process, and the cluster if it is our own."""
@@ -122,20 +127,15 @@ class DistributedRun:
             ray.shutdown()
 
     def _start(self, snapshot: Snapshot | None) -> None:
-        if snapshot is not None:
-            self._submit_restore(snapshot)
+        self._supervisor.submit(self._actors.storage, "start", self._starts, then=_nothing)
+        self._start_buffer(snapshot)
+        learner = snapshot.learner if snapshot else None
+        self._supervisor.submit(self._actors.trainer, "start", learner, then=self._trainer_started)
+        # Their calls may all be between other actors when they die: these fail, and tell.
         for role in (self._actors.buffer, self._actors.storage):
-            self._supervisor.submit(role, "alive", then=lambda _: None)
-        self._supervisor.submit(
-            self._actors.trainer, "start", snapshot.learner if snapshot else None, then=self._trainer_started
-        )
-        for role in self._actors.self_play:
-            for _ in range(self._config.system.max_pending):
-                self._play(role)
-        if self._actors.reanalyze is not None:
-            for _ in range(2):
-                self._reanalyze()
-        self._close_intake_if_spent()
+            self._supervisor.submit(role, "alive", then=_nothing, endless=True)
+        self._keep_playing()
+        self._keep_reanalyzing()
 
     def _trainer_started(self, training_steps: int) -> None:
         self._training_steps = training_steps
@@ -144,9 +144,18 @@ class DistributedRun:
 
     # Self-play: play a stretch, deliver it, and play on when the buffer acknowledges.
 
+    def _keep_playing(self) -> None:
+        """Brings every self-play actor to `max_pending` stretches that are played or wait for the buffer."""
+        for role in self._actors.self_play:
+            for _ in range(self._config.system.max_pending - self._supervisor.count("play", role)):
+                self._play(role)
+
     def _play(self, role: Role) -> None:
-        if self._played < self._config.train.env_steps and not self._pausing:
+        planned = self._played + self._supervisor.count("play") * self._delivery
+        if planned < self._config.train.env_steps and not self._pausing:
             self._supervisor.submit(role, "play", then=lambda *result: self._deliver(role, *result))
+        else:
+            self._close_intake_if_spent()
 
     def _deliver(self, role: Role, trajectories: ray.ObjectRef[Any], report: SelfPlayReport | None) -> None:
         if report is None:  # no weights yet
@@ -159,15 +168,14 @@ class DistributedRun:
             self._buffer_told(status)
             self._play(role)
 
-        self._supervisor.submit(self._actors.buffer, "add", trajectories, then=acknowledged)
-        self._close_intake_if_spent()
+        # Not sent again if the buffer dies: what it held goes back to a snapshot, and is played anew.
+        self._supervisor.submit(self._actors.buffer, "add", trajectories, then=acknowledged, resend=False, endless=True)
 
     def _close_intake_if_spent(self) -> None:
-        spent = self._played >= self._config.train.env_steps
-        nothing_under_way = all(self._supervisor.count(role) == 0 for role in self._actors.self_play)
-        if spent and nothing_under_way and not self._intake_closed:
+        under_way = self._supervisor.count("play") + self._supervisor.count("add")
+        if self._played >= self._config.train.env_steps and not under_way and not self._intake_closed:
             self._intake_closed = True
-            self._supervisor.submit(self._actors.buffer, "close_intake", then=lambda _: None)
+            self._supervisor.submit(self._actors.buffer, "close_intake", then=_nothing, resend=False)
 
     def _buffer_told(self, status: BufferStatus) -> None:
         self._env_steps = status.env_steps
@@ -187,6 +195,11 @@ class DistributedRun:
         else:
             self._train()
 
+    def _keep_reanalyzing(self) -> None:
+        if self._actors.reanalyze is not None:
+            for _ in range(2 - self._supervisor.count("work")):
+                self._reanalyze()
+
     def _reanalyze(self) -> None:
         if self._actors.reanalyze is not None and not self._pausing:
             self._supervisor.submit(self._actors.reanalyze, "work", _STRETCH_SECONDS, then=self._reanalyzed)
@@ -196,40 +209,45 @@ class DistributedRun:
         if not report.finished:
             self._reanalyze()
 
-    # After a crash: the newest snapshot on disk goes to the new process, before anything else reaches it.
+    # After a crash, the new process gets the newest snapshot on disk before anything else reaches it.
 
-    def _submit_restore(self, snapshot: Snapshot) -> None:
-        state = {"buffer": snapshot.buffer, "limiter": snapshot.limiter}
-        self._supervisor.submit(self._actors.buffer, "restore", state, then=lambda _: None)
+    def _start_buffer(self, snapshot: Snapshot | None) -> None:
+        state = {"buffer": snapshot.buffer, "limiter": snapshot.limiter} if snapshot else None
+        self._supervisor.submit(self._actors.buffer, "start", state, then=self._buffer_told)
 
     def _restore_buffer(self) -> None:
         snapshot = self._newest_snapshot()
+        self._start_buffer(snapshot)
         self._played = snapshot.env_steps if snapshot else 0
         self._intake_closed = False
-        if snapshot is not None:
-            self._submit_restore(snapshot)
-        self._monitor.event(f"the buffer continues from env step {self._played}")
-        for role in self._actors.self_play:  # those that had spent the budget play on
-            if self._supervisor.count(role) == 0:
-                self._play(role)
-        self._close_intake_if_spent()
+        self._monitor.event(f"the buffer continues from env step {self._played:,}")
+        self._keep_playing()
+        self._keep_reanalyzing()
 
     def _restore_trainer(self) -> None:
         snapshot = self._newest_snapshot()
+        lost = self._training_steps - (snapshot.training_steps if snapshot else 0)
         learner = snapshot.learner if snapshot else None
-        self._supervisor.submit(self._actors.trainer, "start", learner, then=lambda steps: None)
-        self._monitor.event(f"the trainer continues from training step {snapshot.training_steps if snapshot else 0}")
+        self._supervisor.submit(self._actors.trainer, "start", learner, then=_nothing)
+        if lost > 0:
+            self._supervisor.submit(self._actors.buffer, "training_lost", lost, then=_nothing)
+        self._monitor.event(f"the trainer goes back by {max(0, lost):,} training steps, and makes up for them")
 
     def _restore_storage(self) -> None:
-        snapshot = self._newest_snapshot()
-        if snapshot is not None:
-            self._supervisor.submit(self._actors.storage, "restore", snapshot.starts, then=lambda _: None)
-        self._supervisor.submit(self._actors.trainer, "publish", then=lambda _: None)
+        # As many starts as there can have been: each gives a seed of its own, and none may come twice.
+        crashes = {role.name: role.crashes for role in self._actors.roles}
+        starts = {name: self._starts.get(name, 0) + 1 + count for name, count in crashes.items()}
+        self._supervisor.submit(self._actors.storage, "start", starts, then=_nothing)
+        self._supervisor.submit(self._actors.trainer, "publish", then=_nothing)
 
 
-def _assemble(trainer: TrainerState, buffer: dict[str, Any], storage: dict[str, Any], env_steps: int) -> Snapshot:
+def _nothing(_: Any) -> None:
+    """For calls whose answer says no more than that they were done."""
+
+
+def _assemble(trainer: TrainerState, buffer: dict[str, Any], storage: dict[str, Any]) -> Snapshot:
     return Snapshot(
-        env_steps=int(buffer["limiter"]["inserted"]) or env_steps,
+        env_steps=int(buffer["limiter"]["inserted"]),
         training_steps=trainer.training_steps,
         learner=trainer.learner,
         weights=trainer.weights,

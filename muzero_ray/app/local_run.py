@@ -11,9 +11,7 @@ from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus, EvaluationReport, ReanalyzeReport, TrainReport
-from muzero_ray.core.rng import evaluation_seeds
 from muzero_ray.core.types import Weights
-from muzero_ray.play.evaluation import evaluate
 
 
 class LocalRun:
@@ -34,10 +32,10 @@ class LocalRun:
         self._config = config
         self._monitor = monitor
         self._starts = dict(snapshot.starts) if snapshot else {}
-        restarts = {role: self._start(role) for role in (names.self_play(0), names.BUFFER, names.REANALYZE)}
+        restarts = {role: self._start(role) for role in (names.self_play(0), names.REANALYZE)}
         self._agent = build.Agent(config)
         self._learner = Learner(config, self._agent.spec, seed=config.seed, device=device)
-        self._buffer = build.make_replay_buffer(config, restarts[names.BUFFER])
+        self._buffer = build.make_replay_buffer(config)
         self._limiter = build.make_rate_limiter(config, num_actors=1)
         self._player = build.make_self_player(config, 0, restarts[names.self_play(0)])
         self._reanalyzer = (
@@ -92,13 +90,7 @@ class LocalRun:
         began = time.perf_counter()
         weights = self._learner.weights()
         self._agent.model.set_weights(weights)
-        outcome = evaluate(
-            self._agent.make_game,
-            self._agent.planner,
-            self._agent.model,
-            evaluation_seeds(self._config.seed, episodes),
-            num_simulations=self._config.evaluate.num_simulations,
-        )
+        outcome = self._agent.evaluate(self._config, episodes)
         then(EvaluationReport(self.training_steps, tuple(outcome), time.perf_counter() - began), weights)
 
     def take_snapshot(self, then: Callable[[Snapshot], None]) -> None:

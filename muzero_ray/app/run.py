@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
 
-from muzero_ray.actors import build
+from muzero_ray.actors import build, names
 from muzero_ray.app import report
 from muzero_ray.app.checkpoint import remove_leftovers, save_best, save_checkpoint
 from muzero_ray.app.checkpoint_reader import Checkpoint, CheckpointError, newest_checkpoint
@@ -121,7 +121,8 @@ class _Session:
         self._evaluating = False
         self._saving = False
         self._saved_at = time.monotonic()
-        self._next_evaluation = (active.env_steps // config.evaluate.interval + 1) * config.evaluate.interval
+        evaluated = curve.evaluations[-1].env_steps if curve.evaluations else 0
+        self._next_evaluation = (evaluated // config.evaluate.interval + 1) * config.evaluate.interval
         self.outcome: list[str] = []
 
     def run(self, stop: "StopRequest") -> int:
@@ -190,13 +191,17 @@ class _Session:
         self._active.take_snapshot(done)
 
     def _save_last(self) -> bool:
-        """A last checkpoint, if it comes in time."""
+        """A last checkpoint, of how things stand now, if it comes in time."""
         deadline = time.monotonic() + _LAST_SNAPSHOT_SECONDS
+        self._step_while_saving(deadline)  # one that is under way is older
         if not self._saving:
             self._save()
+        self._step_while_saving(deadline)
+        return not self._saving
+
+    def _step_while_saving(self, deadline: float) -> None:
         while self._saving and time.monotonic() < deadline:
             self._active.step()
-        return not self._saving
 
     def _finish(self, stop: "StopRequest") -> None:
         """The end of the budget: the last checkpoint, the final evaluation and the report."""
@@ -264,7 +269,9 @@ class _Session:
         self._keep_failed_batch(error)
         self._active.pause()
         try:
-            saved = self._active.training_steps > 0 and self._save_last()
+            # An actor that holds a part of the state and is gone for good will never give it.
+            can_save = not (isinstance(error, RunFailed) and error.role in names.STATE_HOLDERS)
+            saved = can_save and self._active.training_steps > 0 and self._save_last()
             self._write_summary(finished=False)
         except Exception as second:  # the actor that failed may be one of those that hold the state
             self.outcome.append(f"no new checkpoint: {second}")

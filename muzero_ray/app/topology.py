@@ -48,13 +48,14 @@ class Topology:
         return (*self.self_play, *rest, self.evaluator, self.trainer, self.buffer, self.storage)
 
 
-def launch(config: Config, plan: Plan, starts: dict[str, int]) -> Topology:
+def launch(config: Config, plan: Plan) -> Topology:
     """Creates every actor; returns at once, while their processes start.
+
+    Storage, buffer and trainer wait for their `start`, which gives them what they continue from.
 
     Args:
         config: of the run.
         plan: how many of what.
-        starts: how often each role was started before, from a checkpoint; empty for a new run.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
@@ -64,14 +65,12 @@ def launch(config: Config, plan: Plan, starts: dict[str, int]) -> Topology:
         return Role(name, ray.remote(cls).options(**{**defaults, **options}).remote(*args))
 
     spec = build.game_spec(load_game(config.game))
-    storage = actor(names.STORAGE, SharedStorage, starts, scheduling_strategy=here)
-    restart = ray.get(storage.handle.register.remote(names.BUFFER))
     return Topology(
-        storage=storage,
+        storage=actor(names.STORAGE, SharedStorage, scheduling_strategy=here, max_concurrency=1000),
         buffer=actor(
-            *(names.BUFFER, ReplayBufferActor, config, plan.num_actors, restart),
+            *(names.BUFFER, ReplayBufferActor, config, plan.num_actors),
             scheduling_strategy=here,
-            max_concurrency=1000,  # calls that wait for their turn at once
+            max_concurrency=1000,  # calls that wait in it at once
         ),
         trainer=actor(
             *(names.TRAINER, Trainer, config, spec, plan.device, plan.trainer_threads),

@@ -120,6 +120,16 @@ def to_play_complaint(spec: GameSpec, to_play: object) -> Complaint | None:
     return Complaint("to_play", players, repr(to_play), "mend to_play or spec.num_players")
 
 
+def turn_complaint(mover: int) -> Complaint:
+    """What is wrong where a player moves twice in a row: networks know no turns, so the search takes them in turns."""
+    return Complaint(
+        "to_play",
+        "change with every move in a game for two",
+        f"{mover} twice in a row",
+        "let the other player pass, by an action of its own",
+    )
+
+
 def raise_error(error: GameError) -> NoReturn:
     """The way to report a violation that stops the run."""
     raise error
@@ -150,6 +160,7 @@ class CheckedGame(Game):
         self._seed = 0
         self._steps = 0
         self._action = -1
+        self._takes_turns = self.spec.num_players == 2
         # Games that allow everything need not be asked before every move.
         asks_nothing = type(game).legal_actions is Game.legal_actions
         self._all_legal = np.ones(self.spec.num_actions, dtype=bool) if asks_nothing else None
@@ -171,6 +182,7 @@ class CheckedGame(Game):
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """See `Game.step`; its result is checked."""
+        mover = self.to_play if self._takes_turns else -1
         self._steps += 1
         self._action = action
         try:
@@ -188,6 +200,8 @@ class CheckedGame(Game):
         ):
             if complaint:
                 self._report(self.error("step", complaint))
+        if self._takes_turns and not (terminated or truncated) and self.to_play == mover:
+            self._report(self.error("to_play", turn_complaint(mover)))
         return outcome
 
     def legal_actions(self) -> np.ndarray:

@@ -55,6 +55,9 @@ class NetworkConfig(Section):
 
     kind: Literal["mlp"] = "mlp"
     """"mlp" for vector observations (others are flattened)."""
+    normalize_observations: bool = True
+    """Whether floats are shifted and scaled to mean 0 and standard deviation 1 of all observations trained on so
+    far, and clipped to +-5; off leaves them as they are. Frames (uint8) are divided by 255 in any case instead."""
     latent_size: int = Field(64, ge=2)
     """Size of the latent state."""
     hidden_size: int = Field(128, ge=1)
@@ -216,6 +219,8 @@ class SystemConfig(Section):
     """Its port, on the loopback interface."""
     address: str | None = None
     """Ray cluster to join ("auto" or host:port); none: RAY_ADDRESS, the cluster of `ray submit`, or one of our own."""
+    stall_seconds: float = Field(600.0, gt=0)
+    """A role that does not answer for so long is named; after twice as long the run ends."""
     max_restarts: int = Field(5, ge=0)
     """Restarts of one actor after crashes of its process before the run is stopped."""
 

@@ -21,7 +21,7 @@ class GameSpec:
     num_actions: int
     """A: actions are the integers 0 to A - 1."""
     num_players: int = 1
-    """1 or 2. With 2, the game is zero-sum and `to_play` tells whose turn it is."""
+    """1 or 2. With 2, the game is zero-sum and the players move in turns; `to_play` tells whose turn it is."""
     observation_dtype: str = "float32"
     """NumPy dtype name of an observation: "float32" for vectors and boards, "uint8" for frames."""
     value_bounds: tuple[float, float] | None = None
@@ -75,7 +75,11 @@ class Game(ABC):
 
     @property
     def to_play(self) -> int:
-        """The player whose turn it is, 0 or 1; always 0 in a game for one."""
+        """The player whose turn it is, 0 or 1; always 0 in a game for one.
+
+        With two players it changes with every move, because the search plans in latent states, which do not
+        tell whose turn it is. Where a player moves twice, let the other one pass, by an action of its own.
+        """
         return 0
 
     def render(self) -> np.ndarray:

@@ -94,6 +94,10 @@ class RateLimiter:
             raise ValueError(f"consumed: positions of {name} must be at least 0, got {positions}")
         self._consumed[name] += positions
 
+    def returned(self, name: str, positions: int) -> None:
+        """Notes that positions a consumer had taken were lost with it, and are due again."""
+        self._consumed[name] = max(0, self._consumed[name] - positions)
+
     def held_ratio(self, name: str) -> float:
         """Positions that a consumer has taken per env step since its start; 0 before it."""
         steps = self._inserted - self._pace(name).min_steps

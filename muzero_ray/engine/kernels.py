@@ -20,6 +20,7 @@ _ONE = np.float32(1.0)
 _TWO = np.float32(2.0)
 _HALF = np.float32(0.5)
 _NORM_EPSILON = np.float32(1e-5)  # of torch's LayerNorm
+_OBSERVATION_CLIP = np.float32(5.0)
 _LATENT_EPSILON = np.float32(1e-5)
 _TRANSFORM_4_EPSILON = np.float32(4 * 0.001)
 _TRANSFORM_SLOPE = np.float32(1 + 2 * 0.001)
@@ -40,6 +41,8 @@ class Parameters(NamedTuple):
     O = S_r + S_v + A outputs.
     """
 
+    observation_mean: np.ndarray  # [X]; of length 0 where observations are not normalised
+    observation_std: np.ndarray  # [X], the same
     observation_matrix: np.ndarray  # [X, M] R1, times 1/255 for frames
     observation_bias: np.ndarray  # [M]
     observation_norm: np.ndarray  # [2, M] LayerNorm's factor and offset
@@ -71,6 +74,7 @@ class Decoding(NamedTuple):
 class Buffers(NamedTuple):
     """Room for one batch size: written by every call, allocated once."""
 
+    observations: np.ndarray  # [B, X]
     latents: np.ndarray  # [N, B, H]
     parents: np.ndarray  # [B, H] the latent states that a step starts from
     hidden: np.ndarray  # [B, M]
@@ -87,9 +91,12 @@ _inline = numba.njit(cache=True, nogil=True, fastmath=True, inline="always")
 
 
 @_compile
-def initial(observations: np.ndarray, parameters: Parameters, decoding: Decoding, buffers: Buffers) -> None:
-    """Encodes `[B, X]` observations as node 0, and predicts values and policies."""
+def initial(parameters: Parameters, decoding: Decoding, buffers: Buffers) -> None:
+    """Encodes the observations in the buffers, which it may overwrite, as node 0; predicts values and policies."""
+    observations = buffers.observations
     latents = buffers.latents[0]
+    if len(parameters.observation_mean) > 0:
+        _normalize(observations, parameters.observation_mean, parameters.observation_std)
     np.dot(observations, parameters.observation_matrix, buffers.hidden)
     for row in range(len(observations)):
         _add_norm_relu(buffers.hidden[row], parameters.observation_bias, parameters.observation_norm)
@@ -166,6 +173,16 @@ def _predict(latents: np.ndarray, parameters: Parameters, decoding: Decoding, bu
         buffers.values[row] = value
         for action in range(buffers.policy_logits.shape[1]):
             buffers.policy_logits[row, action] = outputs[value_end + action]
+
+
+@_compile
+def _normalize(x: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
+    """x = clip((x - mean) / std), in place, for `[B, X]`."""
+    for row in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            y = (x[row, i] - mean[i]) / std[i]
+            y = y if y > -_OBSERVATION_CLIP else -_OBSERVATION_CLIP
+            x[row, i] = y if y < _OBSERVATION_CLIP else _OBSERVATION_CLIP
 
 
 @_compile

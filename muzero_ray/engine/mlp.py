@@ -34,7 +34,9 @@ class CompiledMLP:
         self._discount = discount
         self._num_actions = spec.num_actions
         self._observation_size = math.prod(spec.observation_shape)
-        self._observation_scale = np.float32(1 / 255 if spec.observation_dtype == "uint8" else 1.0)
+        frames = spec.observation_dtype == "uint8"
+        self._observation_scale = np.float32(1 / 255 if frames else 1.0)
+        self._normalizes_observations = config.normalize_observations and not frames
         self._decoding = _decoding(config, spec)
         self._num_outputs = len(self._decoding.reward_bins) + max(1, len(self._decoding.value_bins)) + spec.num_actions
         self._parameters: kernels.Parameters | None = None
@@ -70,8 +72,8 @@ class CompiledMLP:
         if size != batch_size or nodes < num_nodes:
             self._buffers = self._allocate(num_nodes, batch_size)
             self._discounts = np.full(batch_size, self._discount, dtype=np.float32)
-        flat = np.ascontiguousarray(observations.reshape(batch_size, self._observation_size), dtype=np.float32)
-        kernels.initial(flat, self._ready(), self._decoding, self._buffers)
+        self._buffers.observations[:] = observations.reshape(batch_size, self._observation_size)
+        kernels.initial(self._ready(), self._decoding, self._buffers)
         return RootOutput(self._buffers.values, self._buffers.policy_logits)
 
     def recurrent(self, parent_nodes: np.ndarray, actions: np.ndarray, new_node: int) -> StepOutput:
@@ -103,6 +105,7 @@ class CompiledMLP:
             return np.empty(shape, dtype=np.float32)
 
         return kernels.Buffers(
+            observations=empty(batch_size, self._observation_size),
             latents=empty(num_nodes, batch_size, config.latent_size),
             parents=empty(batch_size, config.latent_size),
             hidden=empty(batch_size, config.hidden_size),
@@ -131,6 +134,8 @@ class CompiledMLP:
             shapes |= {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
         for name in ("representation_norm", "dynamics_norm"):
             shapes |= {f"{name}.weight": (hidden,), f"{name}.bias": (hidden,)}
+        if self._normalizes_observations:
+            shapes |= {name: (self._observation_size,) for name in ("observation_mean", "observation_std")}
         return shapes
 
 
@@ -146,7 +151,10 @@ def _fold(weights: Weights, observation_scale: np.float32) -> kernels.Parameters
     def norm(name: str) -> np.ndarray:
         return np.stack([weights[f"{name}.weight"], weights[f"{name}.bias"]]).astype(np.float32)
 
+    nothing = np.empty(0, dtype=np.float32)  # where observations are not normalised
     return kernels.Parameters(
+        observation_mean=np.array(weights.get("observation_mean", nothing), dtype=np.float32),
+        observation_std=np.array(weights.get("observation_std", nothing), dtype=np.float32),
         observation_matrix=matrix("representation_1") * observation_scale,
         observation_bias=vector("representation_1"),
         observation_norm=norm("representation_norm"),

@@ -18,6 +18,7 @@ from muzero_ray.core.game import GameSpec
 from muzero_ray.core.types import Batch, Weights
 from muzero_ray.nn.losses import Loss, TensorBatch, compute_loss
 from muzero_ray.nn.networks import MuZeroNetwork, build_network, to_weights
+from muzero_ray.nn.running_statistics import Statistics, mean_and_std, merge, no_statistics, statistics_of
 
 
 class NonFiniteLoss(ValueError):
@@ -61,6 +62,7 @@ class Learner:
         self.network = build_network(config.network, spec, config.train.consistency_weight > 0, seed).to(self._device)
         self._parameters = list(self.network.parameters())
         self._optimizer = make_optimizer(self.network, config.train.weight_decay)
+        self._statistics = no_statistics(self.network.observation_size)  # of no rows forever, if not normalised
         self._training_steps = 0
         self._target_weights = to_weights(self.network)
 
@@ -70,11 +72,15 @@ class Learner:
         return self._training_steps
 
     def update(self, batch: Batch) -> UpdateResult:
-        """Takes one optimiser step on the batch.
+        """Takes one optimiser step on the batch, whose observations count for their normalisation from now on.
 
         Raises:
-            NonFiniteLoss: if anything that would change the weights is not finite. They are unchanged.
+            NonFiniteLoss: if anything that would change the weights is not finite. They are unchanged,
+                and so is the normalisation of observations.
         """
+        # Before the loss, so that already the first batch is seen normalised.
+        statistics = self._statistics_with(batch)
+        self._normalize_by(statistics)
         loss = compute_loss(self.network, TensorBatch.from_batch(batch, self._device), self._train)
         self._optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
@@ -83,6 +89,7 @@ class Learner:
 
         metrics, priorities = _to_host(loss, gradient_norm)
         if not (all(map(math.isfinite, metrics.values())) and np.isfinite(priorities).all()):
+            self._normalize_by(self._statistics)
             wrong = [name for name, value in metrics.items() if not math.isfinite(value)] or ["priorities"]
             raise NonFiniteLoss(
                 f"training step {self._training_steps}: {', '.join(wrong)} must be finite, got "
@@ -93,6 +100,7 @@ class Learner:
         nn.utils.clip_grads_with_norm_(self._parameters, self._train.max_grad_norm, gradient_norm)
         metrics["train/learning_rate"] = self._set_learning_rate()
         self._optimizer.step()
+        self._statistics = statistics
         self._training_steps += 1
         if self._training_steps % self._train.target_interval == 0:
             self._target_weights = to_weights(self.network)
@@ -112,6 +120,11 @@ class Learner:
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "target_weights": {name: torch.from_numpy(array) for name, array in self._target_weights.items()},
+            "observation_statistics": {
+                "count": self._statistics.count,
+                "mean": torch.from_numpy(self._statistics.mean),
+                "squares": torch.from_numpy(self._statistics.squares),
+            },
             "training_steps": self._training_steps,
         }
 
@@ -124,6 +137,8 @@ class Learner:
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._target_weights = {name: tensor.cpu().numpy().copy() for name, tensor in state["target_weights"].items()}
+        count, mean, squares = (state["observation_statistics"][name] for name in ("count", "mean", "squares"))
+        self._statistics = Statistics(int(count), mean.cpu().numpy().copy(), squares.cpu().numpy().copy())
         self._training_steps = int(state["training_steps"])
 
     def to_bytes(self) -> bytes:
@@ -135,6 +150,18 @@ class Learner:
     def load_bytes(self, state: bytes) -> None:
         """Continues from `to_bytes()`, running no code from it."""
         self.load_state_dict(torch.load(io.BytesIO(state), map_location=self._device, weights_only=True))
+
+    def _statistics_with(self, batch: Batch) -> Statistics:
+        """Those of all observations so far and of the states from which the batch's windows start."""
+        if not self.network.normalizes_observations:
+            return self._statistics
+        # An infinite observation makes statistics that are no number, and those a loss that is reported.
+        with np.errstate(invalid="ignore"):
+            return merge(self._statistics, statistics_of(batch.observations.reshape(len(batch.observations), -1)))
+
+    def _normalize_by(self, statistics: Statistics) -> None:
+        if self.network.normalizes_observations:
+            self.network.normalize_by(*mean_and_std(statistics))
 
     def _set_learning_rate(self) -> float:
         rate = learning_rate(

@@ -20,6 +20,9 @@ from muzero_ray.nn.support import Support
 LATENT_EPSILON: Final = 1e-5
 """Added to the range of a latent state, so that a constant one becomes zeros rather than a division by 0."""
 
+OBSERVATION_CLIP: Final = 5.0
+"""Largest magnitude of a normalised observation: one unlike all before it must not drown the others."""
+
 _CONSISTENCY_PREFIX: Final = "consistency_"
 
 
@@ -34,17 +37,21 @@ class Heads(NamedTuple):
 class MuZeroNetwork(nn.Module):
     """An MLP that plans in a latent state of H = `latent_size` numbers in [0, 1].
 
-    With x the flattened observation (uint8 frames divided by 255), h a latent state, a an action,
-    LN a LayerNorm and `scale` bringing the smallest number of a row to 0 and the largest to 1:
+    With o the flattened observation, m and s the mean and standard deviation of those trained on, h a
+    latent state, a an action, LN a LayerNorm and `scale` bringing the smallest number of a row to 0 and
+    the largest to 1:
 
         scale(y)         = (y - min y) / (max y - min y + 1e-5)
 
-        representation:  z1 = relu(LN(R1 x + r1))
+        representation:  x  = clip((o - m) / s, -5, 5)
+                         z1 = relu(LN(R1 x + r1))
                          z2 = relu(R2 z1 + r2)
                          h  = scale(R3 z2 + r3)
         dynamics:        h' = scale(h + D2 relu(LN(D1 h + d1 + E[a])) + d2)
         prediction:      y  = relu(P1 h + p1)
                          [reward logits | value logits | policy logits] = P2 y + p2
+
+    Where observations are not to be normalised, x = o; for uint8 frames x = o / 255.
 
     The dynamics is residual, because a step changes little, and adds a learned row E[a] per action,
     which is what a one-hot action fed to D1 amounts to. Reward, value and policy share one hidden
@@ -54,7 +61,8 @@ class MuZeroNetwork(nn.Module):
     Parameters by name, for those who read the published weights: `representation_1` (R1, r1),
     `representation_norm`, `representation_2`, `representation_3`, `dynamics_1` (D1, d1),
     `action_rows` (E), `dynamics_norm`, `dynamics_2`, `prediction_1` and `prediction_2`, each with
-    `.weight` (a linear layer's is `[out, in]`) and, but for `action_rows`, `.bias`.
+    `.weight` (a linear layer's is `[out, in]`) and, but for `action_rows`, `.bias`. With them, where
+    observations are normalised, travel the buffers `observation_mean` (m) and `observation_std` (s).
 
     With `consistency`, a projector H-M-H and a predictor H-H/2-H (M = `hidden_size`) serve the
     self-supervised loss of EfficientZero, arXiv:2111.00210. They are never part of the weights
@@ -63,6 +71,8 @@ class MuZeroNetwork(nn.Module):
 
     bins_of_reward: Tensor
     bins_of_value: Tensor
+    observation_mean: Tensor
+    observation_std: Tensor
 
     def __init__(self, config: NetworkConfig, spec: GameSpec, consistency: bool) -> None:
         super().__init__()
@@ -74,7 +84,10 @@ class MuZeroNetwork(nn.Module):
         latent, hidden, head = config.latent_size, config.hidden_size, config.head_size
         self.latent_size = latent
         self.num_actions = spec.num_actions
-        self.observation_scale = 1 / 255 if spec.observation_dtype == "uint8" else 1.0
+        frames = spec.observation_dtype == "uint8"
+        self.observation_size = int(np.prod(spec.observation_shape))
+        self.observation_scale = 1 / 255 if frames else 1.0
+        self.normalizes_observations = config.normalize_observations and not frames
         self.reward_support = Support(*config.reward_support, config.support_spacing, config.support_transform)
         self.value_support: Support | None = None
         self.value_bounds = spec.value_bounds
@@ -83,7 +96,7 @@ class MuZeroNetwork(nn.Module):
         value_outputs = 1 if self.value_support is None else self.value_support.num_bins
         self._head_sizes = [self.reward_support.num_bins, value_outputs, spec.num_actions]
 
-        self.representation_1 = nn.Linear(int(np.prod(spec.observation_shape)), hidden)
+        self.representation_1 = nn.Linear(self.observation_size, hidden)
         self.representation_norm = nn.LayerNorm(hidden)
         self.representation_2 = nn.Linear(hidden, hidden)
         self.representation_3 = nn.Linear(hidden, latent)
@@ -101,14 +114,24 @@ class MuZeroNetwork(nn.Module):
             self.consistency_predictor = nn.Sequential(
                 nn.Linear(latent, latent // 2), nn.ReLU(), nn.Linear(latent // 2, latent)
             )
+        if self.normalizes_observations:
+            self.register_buffer("observation_mean", torch.zeros(self.observation_size))
+            self.register_buffer("observation_std", torch.ones(self.observation_size))
         self.register_buffer("bins_of_reward", self.reward_support.bins(), persistent=False)
         if self.value_support is not None:
             self.register_buffer("bins_of_value", self.value_support.bins(), persistent=False)
 
+    def normalize_by(self, mean: np.ndarray, std: np.ndarray) -> None:
+        """From now on normalises observations by these, each `[X]` float32 and std above 0."""
+        self.observation_mean.copy_(torch.from_numpy(mean))
+        self.observation_std.copy_(torch.from_numpy(std))
+
     def represent(self, observations: Tensor) -> Tensor:
         """Encodes `[B, ...]` observations of the game's dtype as `[B, H]` latent states."""
         x = observations.flatten(1).float()
-        if self.observation_scale != 1.0:
+        if self.normalizes_observations:
+            x = ((x - self.observation_mean) / self.observation_std).clamp(-OBSERVATION_CLIP, OBSERVATION_CLIP)
+        elif self.observation_scale != 1.0:
             x = x * self.observation_scale
         x = F.relu(self.representation_norm(self.representation_1(x)))
         x = F.relu(self.representation_2(x))
@@ -173,11 +196,9 @@ def scale_latent(latents: Tensor) -> Tensor:
 
 
 def to_weights(network: MuZeroNetwork) -> Weights:
-    """Copies what inference needs: every parameter but those of the consistency loss, float32 on the CPU."""
+    """Copies what inference needs: all of the network's state but the consistency layers, float32 on the CPU."""
     return {
-        name: parameter.detach().to("cpu", torch.float32, copy=True).numpy()
-        for name, parameter in network.named_parameters()
-        if not name.startswith(_CONSISTENCY_PREFIX)
+        name: tensor.to("cpu", torch.float32, copy=True).numpy() for name, tensor in _published_state(network).items()
     }
 
 
@@ -187,21 +208,25 @@ def load_weights(network: MuZeroNetwork, weights: Weights) -> None:
     Raises:
         ValueError: if a name or a shape does not belong to this network.
     """
-    wanted = {
-        name: parameter for name, parameter in network.named_parameters() if not name.startswith(_CONSISTENCY_PREFIX)
-    }
+    wanted = _published_state(network)
     if wanted.keys() != weights.keys():
         raise ValueError(
             f"weights: must hold exactly {sorted(wanted)}, got {sorted(weights)}; "
             "were they trained with another network configuration?"
         )
-    for name, parameter in wanted.items():
-        if parameter.shape != weights[name].shape:
+    for name, tensor in wanted.items():
+        if tensor.shape != weights[name].shape:
             raise ValueError(
-                f"weights: {name} must have shape {tuple(parameter.shape)}, got {weights[name].shape}; "
+                f"weights: {name} must have shape {tuple(tensor.shape)}, got {weights[name].shape}; "
                 "were they trained with another network configuration?"
             )
     with torch.no_grad():
-        for name, parameter in wanted.items():
+        for name, tensor in wanted.items():
             # A copy, because torch warns about (and could write to) arrays that Ray shares read-only.
-            parameter.copy_(torch.from_numpy(weights[name].copy()))
+            tensor.copy_(torch.from_numpy(weights[name].copy()))
+
+
+def _published_state(network: MuZeroNetwork) -> dict[str, Tensor]:
+    """The network's own parameters and buffers that inference needs, by name."""
+    state: dict[str, Tensor] = network.state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.startswith(_CONSISTENCY_PREFIX)}

@@ -4,7 +4,7 @@ It only plays and counts. Means, intervals and curves are made where results are
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,11 +56,14 @@ def play_against(
     *,
     num_simulations: int | None = None,
     max_games: int = 32,
-) -> list[float]:
-    """Plays one game per seed greedily against an opponent and returns the agent's return of each.
+) -> list[Episode]:
+    """Plays one game per seed greedily against an opponent.
 
     The agent is player 0 in the first game, player 1 in the second, and so on by turns. For the
     arguments see `evaluate`; the opponent's randomness comes from the game's seed.
+
+    Returns:
+        The games in the order of the seeds; `returns` has the agent's first and the opponent's second.
 
     Raises:
         ValueError: if the game is not for two players.
@@ -70,7 +73,9 @@ def play_against(
     if tables and tables[0].game.spec.num_players != 2:
         raise ValueError(f"play_against: {tables[0].game.name} must be a game for 2 players, is one for 1")
     episodes = _play_all(_greedy(planner, model, num_simulations), tables, seeds)
-    return [episode.returns[index % 2] for index, episode in enumerate(episodes)]
+    return [
+        replace(episode, returns=episode.returns[:: -1 if index % 2 else 1]) for index, episode in enumerate(episodes)
+    ]
 
 
 @dataclass(frozen=True)

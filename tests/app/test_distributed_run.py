@@ -90,12 +90,12 @@ def test_a_run_can_move_from_one_process_to_actors(tmp_path):
 @pytest.mark.parametrize("role", ["SelfPlay", "Reanalyze", "Evaluator", "Trainer", "ReplayBuffer", "SharedStorage"])
 def test_a_run_recovers_from_the_death_of_an_actor(tmp_path, role, capsys):
     killer = kill_once_trained(tmp_path, role)
-    code, folder = start(tmp_path, train={"env_steps": 6400}, system={"checkpoint_seconds": 1.0})
+    code, folder = start(tmp_path, train={"env_steps": 3200}, system={"checkpoint_seconds": 1.0})
     killer.join(timeout=60)
     assert killer.killed, f"no process of {role} was found to be killed"
     told = capsys.readouterr().err
     assert code == 0, told
-    assert newest_checkpoint(folder).env_steps >= 6400
+    assert newest_checkpoint(folder).env_steps >= 3200
     assert "died and is restarted" in told
 
 

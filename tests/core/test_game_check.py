@@ -121,6 +121,10 @@ BROKEN = {
     "legal list": (broken(legal_actions=lambda self: [True, True]), "legal actions must be a NumPy array, got list"),
     "none legal": (broken(legal_actions=lambda self: np.zeros(2, bool)), "allow at least one action, got none"),
     "player 2": (broken(to_play=property(lambda self: self.moves % 2 + 1)), "to_play must be 0 or 1, got 2"),
+    "moves twice": (
+        broken(to_play=property(lambda self: self.moves // 2 % 2)),
+        "to_play must change with every move in a game for two, got 0 twice in a row after action",
+    ),
     "turns in a game for one": (
         broken(spec=spec(num_players=1, value_bounds=None)),
         "broken.to_play: to_play must be 0 in a game for one, got 1 after action",

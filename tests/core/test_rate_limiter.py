@@ -166,3 +166,14 @@ def test_wrong_calls_are_refused():
         limiter.consumed("train", -1)
     with pytest.raises(ValueError, match="steps"):
         limiter.inserted(-1)
+
+
+def test_positions_that_were_lost_are_due_again():
+    limiter = RateLimiter({"train": Pace(1.0, 10)})
+    limiter.inserted(20)
+    limiter.consumed("train", 20)
+    assert not limiter.may_consume("train")
+    limiter.returned("train", 10)
+    assert limiter.may_consume("train")
+    limiter.returned("train", 1000)
+    assert limiter.held_ratio("train") == 0.0

@@ -21,6 +21,7 @@ CONFIGS = {
         update={"support_spacing": 0.5, "value_support": (-3.0, 15.5), "reward_support": (0.0, 1.0)}
     ),
     "scalar": SMALL.model_copy(update={"value_head": "scalar"}),
+    "plain_observations": SMALL.model_copy(update={"normalize_observations": False}),
 }
 BOUNDED = dataclasses.replace(SPEC, value_bounds=(-2.0, 6.0))
 
@@ -86,6 +87,22 @@ def test_observations_of_more_than_one_axis_are_flattened_and_frames_scaled(dtyp
     compiled, reference = both_engines(SMALL, spec)
     observations = np.random.default_rng(0).integers(0, 256, (4, 2, 3, 2)).astype(dtype)
     search_with_both(compiled, reference, observations, simulations=3, num_actions=3)
+
+
+def test_observations_far_from_those_trained_on_are_clipped_alike():
+    compiled, reference = both_engines(SMALL)
+    observations = np.random.default_rng(0).normal(scale=20, size=(16, 5)).astype(np.float32)
+    search_with_both(compiled, reference, observations, simulations=3, num_actions=4)
+    high, higher = (compiled.initial(np.full((1, 5), x, np.float32), 1).values.item() for x in (1e3, 1e6))
+    assert high == higher
+
+
+def test_the_observations_given_are_not_written_to():
+    compiled, _ = both_engines(SMALL)
+    observations = np.ones((2, 5), np.float32)
+    observations.setflags(write=False)
+    compiled.initial(observations, num_nodes=1)
+    assert (observations == 1).all()
 
 
 def test_new_weights_replace_the_old_ones():

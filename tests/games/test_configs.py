@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from muzero_ray.adapters.loading import load_game, shipped_games
 from muzero_ray.core.config import Config
 from muzero_ray.core.game_loader import games_folder
 from muzero_ray.mcts.planner import make_planner
+from muzero_ray.nn.support import Support
 
 CONFIGS = games_folder().parent / "configs"
 
@@ -22,13 +24,17 @@ def options(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def config_of(name: str) -> Config:
+    return Config(game=name, **yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
+
+
 def test_every_shipped_game_has_a_configuration_and_every_configuration_a_game() -> None:
     assert sorted(path.stem for path in CONFIGS.glob("*.yaml")) == shipped_games()
 
 
 @pytest.mark.parametrize("name", shipped_games())
 def test_a_configuration_fits_its_game(name: str) -> None:
-    config = Config(game=name, **yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
+    config = config_of(name)
     spec = load_game(name)().spec
     make_planner(config.search, spec.value_bounds)
     assert config.network.value_head == "categorical" or spec.value_bounds is not None
@@ -47,3 +53,28 @@ def test_every_option_of_a_configuration_has_a_reason(path: Path) -> None:
     for line in path.read_text().splitlines():
         is_option = line.startswith("  ") and not line.strip().startswith("#")
         assert not is_option or " # " in line, f"{path.name}: {line.strip()} has no comment"
+
+
+@pytest.mark.parametrize(
+    ("name", "reward", "value"),
+    [
+        ("cartpole", 1.0, 333.3),  # 1 for ever, at a discount of 0.997: 1 / 0.003
+        ("lunarlander", 100.0, 300.0),  # a landing; and an excellent flight in all
+        ("tictactoe", 1.0, 1.0),
+    ],
+)
+def test_a_network_can_express_what_its_game_may_pay(name: str, reward: float, value: float) -> None:
+    network = config_of(name).network
+    supports = {"reward": (network.reward_support, reward), "value": (network.value_support, value)}
+    if network.value_head == "scalar":
+        assert load_game(name)().spec.value_bounds == (-value, value)
+        del supports["value"]
+    for bounds, amount in supports.values():
+        support = Support(*bounds, network.support_spacing, network.support_transform)
+        assert not support.is_clipped(torch.tensor([-amount, amount])).any()
+
+
+@pytest.mark.parametrize("name", shipped_games())
+def test_outcomes_of_board_games_are_not_discounted_and_control_looks_far_ahead(name: str) -> None:
+    discount = config_of(name).train.discount
+    assert discount == 1.0 if load_game(name)().spec.num_players == 2 else 0.99 <= discount < 1.0

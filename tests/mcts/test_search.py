@@ -174,6 +174,7 @@ def test_every_game_has_the_noise_of_its_own_scale(cases, algorithm):
     [
         ("bounds", 0.9, 0.51),  # 5.1 * (0.5 - 0.3) / 2, whatever the third action is worth to the opponent
         ("bounds", -0.2, 0.51),
+        ("bounds", 9.0, 0.51),  # nor what a model claims that no position is worth
         ("tree", 0.9, 5.1 * 0.2 / 1.4),  # Q spans -0.9 to 0.5
         ("tree", -0.2, 5.1 * 0.2 / 0.5),  # 0 (the root's own value) to 0.5
     ],

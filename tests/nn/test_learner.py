@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import math
 import pickle
 
 import numpy as np
@@ -9,12 +10,14 @@ from reference.batches import random_batch
 from reference.networks import SMALL, SPEC
 
 from muzero_ray.core.config import Config, ReplayConfig, TrainConfig
+from muzero_ray.core.game import GameSpec
 from muzero_ray.nn.learner import Learner, NonFiniteLoss, learning_rate, make_optimizer
 
 
-def make_learner(seed=0, **train):
+def make_learner(seed=0, network=SMALL, spec=SPEC, **train):
     options = {"env_steps": 2000, "batch_size": 8, "consistency_weight": 1.0, "learning_rate_warmup": 5} | train
-    return Learner(Config(network=SMALL, replay=ReplayConfig(min_steps=1000), train=TrainConfig(**options)), SPEC, seed)
+    config = Config(network=network, replay=ReplayConfig(min_steps=1000), train=TrainConfig(**options))
+    return Learner(config, spec, seed)
 
 
 def batches(count, seed=0):
@@ -117,6 +120,63 @@ def test_published_weights_do_not_change_with_further_training():
     kept = {name: array.copy() for name, array in weights.items()}
     learner.update(batches(1)[0])
     assert same(weights, kept)
+
+
+def test_observations_are_normalised_by_those_of_all_batches_so_far():
+    learner = make_learner()
+    seen = []
+    for scale, batch in enumerate(batches(4), start=1):
+        batch.observations[:] = scale * batch.observations + [0, 1e4, -3, scale, 0]
+        seen.append(batch.observations.astype(np.float64))
+        learner.update(batch)
+        rows = np.concatenate(seen)
+        weights = learner.weights()
+        np.testing.assert_allclose(weights["observation_mean"], rows.mean(axis=0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(weights["observation_std"], rows.std(axis=0), rtol=1e-5)
+
+
+def test_the_scale_of_observations_does_not_matter():
+    plain, scaled = make_learner(), make_learner()
+    for batch, large in zip(batches(3), batches(3), strict=True):
+        for observations in (large.observations, large.next_observations):
+            observations[:] = 1000 * observations + 500
+        first, second = plain.update(batch).metrics, scaled.update(large).metrics
+        assert first == pytest.approx(second, rel=1e-3, abs=1e-4)
+
+
+def test_features_that_hardly_vary_stay_small():
+    learner = make_learner()
+    for batch in batches(3):
+        batch.observations[:, 0] = 7.0
+        batch.observations[:, 1] *= 1e-6
+        assert all(map(math.isfinite, learner.update(batch).metrics.values()))
+    weights = learner.weights()
+    assert weights["observation_mean"][0] == 7
+    np.testing.assert_array_equal(weights["observation_std"][:2], np.float32(1e-2))
+
+
+def test_frames_keep_no_statistics():
+    spec = GameSpec(observation_shape=(5,), num_actions=4, observation_dtype="uint8")
+    learner = make_learner(spec=spec, consistency_weight=0.0)
+    batch = batches(1)[0]
+    learner.update(dataclasses.replace(batch, observations=np.full((8, 5), 200, np.uint8)))
+    assert learner.state_dict()["observation_statistics"]["count"] == 0
+    assert "observation_mean" not in learner.weights()
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_batch_that_is_not_finite_leaves_the_normalisation_alone(number, first):
+    learner, untroubled = make_learner(), make_learner()
+    good, bad, after = batches(3)
+    for each in () if first else (learner, untroubled):
+        each.update(good)
+    bad.observations[0, 2] = number
+    with pytest.raises(NonFiniteLoss):
+        learner.update(bad)
+    assert same(learner.weights(), untroubled.weights())
+    assert learner.update(after).metrics == untroubled.update(after).metrics
+    assert same(learner.weights(), untroubled.weights())
 
 
 @pytest.mark.parametrize("field", ["target_values", "observations"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from reference.batches import random_batch
-from reference.naive_loss import naive_loss
+from reference.naive_loss import naive_loss, naive_priorities
 from reference.networks import SMALL, SPEC, random_network
 
 from muzero_ray.core.config import NetworkConfig, TrainConfig
@@ -154,6 +154,19 @@ def test_only_what_enters_the_dynamics_is_scaled(factor, expected):
     assert observation.grad.item() == expected
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.5])
+def test_the_configured_share_of_the_gradient_passes_each_dynamics_step_backwards(factor):
+    # Of one step, rewards reach the representation through the dynamics alone, and not at all if it lets nothing pass.
+    batch = random_batch(np.random.default_rng(0), unroll_steps=1)
+    gradients = []
+    for share in (factor, 1.0):
+        network = random_network()
+        loss_of(network, batch, only("reward", dynamics_gradient=share)).total.backward()
+        gradients.append(network.representation_1.weight.grad)
+    assert gradients[1].abs().max() > 0
+    torch.testing.assert_close(gradients[0], factor * gradients[1])
+
+
 def test_scaling_a_gradient_leaves_the_number_itself_alone():
     x = torch.randn(1000, generator=torch.Generator().manual_seed(0))
     assert torch.equal(scale_gradient(x, 0.3), x)
@@ -184,14 +197,15 @@ def test_consistency_without_its_observations_or_layers_is_refused():
         loss_of(random_network(consistency=False), random_batch(np.random.default_rng(0)))
 
 
-def test_priorities_are_the_distance_of_predicted_and_target_root_values():
-    network = random_network()
+@pytest.mark.parametrize("head", ["categorical", "scalar"])
+def test_priorities_are_the_distance_of_predicted_and_target_root_values(head):
+    network = random_network(SMALL.model_copy(update={"value_head": head}))
     batch = random_batch(np.random.default_rng(0))
     batch.value_mask[5, 0] = 0
-    heads = network.predict(network.represent(torch.from_numpy(batch.observations)))
-    expected = np.abs(network.decode_value(heads.value_logits).detach().numpy() - batch.target_values[:, 0])
-    expected[5] = 0
-    np.testing.assert_allclose(loss_of(network, batch, only("value")).priorities, expected, rtol=1e-5)
+    priorities = loss_of(network, batch, only("value")).priorities
+    np.testing.assert_allclose(priorities, naive_priorities(network, batch), rtol=1e-4)
+    assert priorities[5] == 0
+    assert (priorities[:5] > 0).all()
 
 
 def test_the_share_of_clipped_targets_counts_unmasked_positions_only():

@@ -49,8 +49,45 @@ def test_observations_of_any_shape_are_flattened_and_frames_scaled():
     floats = GameSpec(observation_shape=(6,), num_actions=2)
     pixels = torch.tensor([[[0, 51, 255], [1, 2, 3]]], dtype=torch.uint8)
     of_frames = random_network(SMALL, frames).represent(pixels)
-    of_floats = random_network(SMALL, floats).represent(pixels.float().flatten(1) / 255)
+    plain = SMALL.model_copy(update={"normalize_observations": False})
+    of_floats = random_network(plain, floats).represent(pixels.float().flatten(1) / 255)
     torch.testing.assert_close(of_frames, of_floats)
+
+
+def test_observations_are_normalised_and_clipped():
+    # (o - m) / s of features 1 to 4: (3 - 1) / 4, (1 - 2) / 0.5, 41 / 8 beyond 5 and -6 / 0.01 beyond -5.
+    network, plain = (random_network(SMALL.model_copy(update={"normalize_observations": on})) for on in (True, False))
+    mean, std = np.array([[1, 2, 0, 6, 0], [4, 0.5, 8, 0.01, 1]], np.float32)
+    network.normalize_by(mean, std)
+    got = network.represent(torch.tensor([[3.0, 1.0, 41.0, 0.0, 0.0]]))
+    torch.testing.assert_close(got, plain.represent(torch.tensor([[0.5, -2.0, 5.0, -5.0, 0.0]])))
+
+
+def test_a_new_network_leaves_small_observations_as_they_are():
+    network, plain = (
+        build_network(SMALL.model_copy(update={"normalize_observations": on}), SPEC, False) for on in (True, False)
+    )
+    observations = torch.randn(3, 5)
+    torch.testing.assert_close(network.represent(observations), plain.represent(observations))
+
+
+def test_the_normalisation_travels_with_state_and_weights():
+    source = random_network(seed=1)
+    assert {"observation_mean", "observation_std"} < source.state_dict().keys()
+    by_state, by_weights = random_network(seed=2), random_network(seed=3)
+    by_state.load_state_dict(source.state_dict())
+    load_weights(by_weights, to_weights(source))
+    observations = torch.randn(3, 5)
+    for copy in (by_state, by_weights):
+        assert torch.equal(copy.observation_mean, source.observation_mean)
+        assert torch.equal(copy.represent(observations), source.represent(observations))
+
+
+@pytest.mark.parametrize(("dtype", "on"), [("uint8", True), ("uint8", False), ("float32", False)])
+def test_without_normalisation_nothing_travels(dtype, on):
+    spec = GameSpec(observation_shape=(6,), num_actions=2, observation_dtype=dtype)
+    network = build_network(SMALL.model_copy(update={"normalize_observations": on}), spec, consistency=False)
+    assert to_weights(network).keys() == dict(network.named_parameters()).keys()
 
 
 @pytest.mark.parametrize(("logit", "value"), [(0.0, 1.0), (50.0, 4.0), (-50.0, -2.0)])

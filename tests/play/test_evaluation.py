@@ -80,7 +80,7 @@ def test_the_agent_changes_sides_from_game_to_game(max_games: int) -> None:
     )
     # Two moves: as player 0 the agent gets 2 (action 2 in step 0) and loses the opponent's 10;
     # as player 1 it loses 0 and gets 12 (action 2 in step 1).
-    assert results == [-8.0, 12.0, -8.0, 12.0, -8.0]
+    assert [episode.returns for episode in results] == [(-8.0, 8.0), (12.0, -12.0)] * 2 + [(-8.0, 8.0)]
 
 
 def test_matches_against_opponents_are_the_same_every_time() -> None:
@@ -88,12 +88,12 @@ def test_matches_against_opponents_are_the_same_every_time() -> None:
     for opponent in (random_opponent, expert_opponent):
         first, second = (play_against(make_game, FakePlanner(), model, opponent, range(20)) for _ in range(2))
         assert first == second
-        assert set(first) <= {-1.0, 0.0, 1.0}
+        assert {episode.returns[0] for episode in first} <= {-1.0, 0.0, 1.0}
 
 
 def test_an_agent_that_does_not_search_never_beats_the_expert() -> None:
     results = play_against(load_game("tictactoe"), FakePlanner(), FakeModel(9), expert_opponent, range(10))
-    assert max(results) <= 0.0
+    assert max(episode.returns[0] for episode in results) <= 0.0
 
 
 def test_a_match_needs_a_game_for_two() -> None:

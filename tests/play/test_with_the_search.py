@@ -1,5 +1,7 @@
 """Self-play, evaluation and reanalysis with the real search; the true rules of tic-tac-toe stand in for a network."""
 
+from typing import Any
+
 import numpy as np
 from reference.fake_models import RulesModel
 
@@ -41,8 +43,12 @@ def planner(num_simulations: int) -> Planner:
 def test_searching_the_true_rules_never_loses_to_the_expert_and_mostly_beats_random_play() -> None:
     model = TrueRules(game_of)
     # Without a value network a fork shows only deep in the tree: 400 simulations still lose.
-    assert play_against(MAKE_GAME, planner(1600), model, expert_opponent, range(2)) == [0.0, 0.0]
-    against_random = play_against(MAKE_GAME, planner(1600), model, random_opponent, range(20))
+
+    def returns(opponent: Any, games: int) -> list[float]:
+        return [episode.returns[0] for episode in play_against(MAKE_GAME, planner(1600), model, opponent, range(games))]
+
+    assert returns(expert_opponent, 2) == [0.0, 0.0]
+    against_random = returns(random_opponent, 20)
     assert min(against_random) >= 0.0
     assert np.mean(against_random) > 0.6
 

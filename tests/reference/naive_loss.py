@@ -1,4 +1,4 @@
-"""The slow twin of `nn.losses.compute_loss`: one sample, one step and one bin at a time, in float64."""
+"""The slow twins of `nn.losses.compute_loss` and its priorities: one sample, step and bin at a time, in float64."""
 
 import math
 
@@ -57,6 +57,28 @@ def naive_loss(network: MuZeroNetwork, batch: Batch, config: TrainConfig) -> dic
         + config.consistency_weight * parts["consistency"]
     )
     return parts
+
+
+def naive_priorities(network: MuZeroNetwork, batch: Batch) -> list[float]:
+    """How far the value that the network predicts of each window's first state is from its target."""
+    priorities = []
+    with torch.no_grad():
+        for b in range(len(batch.actions)):
+            latent = network.represent(torch.from_numpy(batch.observations[b : b + 1]))
+            logits = network.predict(latent).value_logits[0].double().tolist()
+            distance = abs(_predicted_value(network, logits) - float(batch.target_values[b, 0]))
+            priorities.append(distance if batch.value_mask[b, 0] else 0.0)
+    return priorities
+
+
+def _predicted_value(network: MuZeroNetwork, logits: list[float]) -> float:
+    if network.value_support is None:
+        low, high = network.value_bounds
+        return low + (high - low) * (math.tanh(logits[0]) + 1) / 2
+    s = network.value_support
+    weights = [math.exp(x - max(logits)) for x in logits]
+    mean = sum(w * (s.low + i * s.spacing) for i, w in enumerate(weights)) / sum(weights)
+    return h_inverse(mean) if s.transformed else mean
 
 
 def _step_losses(network, batch, config, latent, b, k) -> dict[str, float]:

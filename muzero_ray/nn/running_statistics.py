@@ -1,0 +1,68 @@
+"""Mean and standard deviation of all observations trained on so far, batch after batch.
+
+Pure functions over immutable values, in float64 on the CPU: over a long run float32 would stop noticing
+new batches. `learner` says when a batch is merged; `networks` applies the result to observations.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+SMALLEST_STD: Final = 1e-2
+"""Floor of the standard deviation: a feature that has hardly varied so far must not blow up when it does."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is known of the rows seen so far, feature by feature. The arrays are not to be written to."""
+
+    count: int  # rows
+    mean: np.ndarray  # [X] float64; 0 where count is
+    squares: np.ndarray  # [X] float64; the sum over the rows of (x - mean)^2, M2 in the literature
+
+
+def no_statistics(size: int) -> Statistics:
+    """Statistics of no rows, for X = `size` features."""
+    return Statistics(0, np.zeros(size), np.zeros(size))
+
+
+def statistics_of(rows: np.ndarray) -> Statistics:
+    """Statistics of `[n, X]` rows, n >= 1."""
+    rows = rows.astype(np.float64)
+    mean = rows.mean(axis=0)
+    rows -= mean
+    return Statistics(len(rows), mean, np.einsum("nx,nx->x", rows, rows))
+
+
+def merge(first: Statistics, second: Statistics) -> Statistics:
+    """Returns the statistics of the rows of both, of which at least one has any.
+
+    With n = n1 + n2 rows and d = mean2 - mean1:
+
+        mean    = mean1 + d n2 / n
+        squares = squares1 + squares2 + d^2 n1 n2 / n
+
+    Source: Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
+    Variances", 1979.
+
+    >>> both = merge(statistics_of(np.array([[1.0], [3.0]])), statistics_of(np.array([[8.0]])))
+    >>> both.count, both.mean.tolist(), both.squares.tolist()
+    (3, [4.0], [26.0])
+    """
+    count = first.count + second.count
+    difference = second.mean - first.mean
+    return Statistics(
+        count,
+        first.mean + difference * (second.count / count),
+        first.squares + second.squares + difference**2 * (first.count * second.count / count),
+    )
+
+
+def mean_and_std(statistics: Statistics) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, the latter at least `SMALLEST_STD`; 0 and 1 of no rows. Each `[X]` float32."""
+    mean = statistics.mean.astype(np.float32)
+    if statistics.count == 0:
+        return mean, np.ones_like(mean)
+    std = np.sqrt(statistics.squares / statistics.count)
+    return mean, np.maximum(std, SMALLEST_STD).astype(np.float32)

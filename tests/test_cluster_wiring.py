@@ -1,0 +1,140 @@
+"""How the system sits on a cluster, without one: stand-ins for Ray keep what they are asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from reference.tiny_runs import tiny_config
+
+from muzero_ray.app import cluster, distributed_run, topology
+from muzero_ray.app.cluster import Cluster, Plan
+from muzero_ray.app.supervisor import Role
+from muzero_ray.core.reports import BufferStatus
+from muzero_ray.core.types import SelfPlayReport
+
+
+@pytest.fixture
+def inits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
+    """The arguments of every `ray.init`, on a machine that no cluster launcher has touched."""
+    found: list[dict[str, Any]] = []
+
+    def init(**arguments: Any) -> Any:
+        found.append(arguments)
+        return SimpleNamespace(dashboard_url="")
+
+    nodes = [{"Alive": True}, {"Alive": True}, {"Alive": False}]
+    fake = SimpleNamespace(
+        init=init,
+        is_initialized=lambda: False,
+        cluster_resources=lambda: {"CPU": 7.0, "GPU": 1.0},
+        nodes=lambda: nodes,
+    )
+    monkeypatch.setattr(cluster, "ray", fake)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return found
+
+
+@pytest.mark.parametrize("how", ["RAY_ADDRESS", "option", "launcher"])
+def test_a_cluster_is_joined_by_its_address_alone(inits: list, how: str, monkeypatch, tmp_path: Path):
+    # Ray refuses to be told resources, or a dashboard, where it joins a cluster.
+    address = None
+    if how == "RAY_ADDRESS":
+        monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    elif how == "option":
+        address = "10.0.0.1:6379"
+    else:
+        (tmp_path / "ray_bootstrap_config.yaml").touch()  # what `ray up` leaves on the head
+    joined = cluster.connect(tiny_config(system={"dashboard": True, "address": address}))
+    assert inits[0]["address"] == ("auto" if how == "launcher" else "10.0.0.1:6379")
+    assert inits[0].keys() <= {"address", "log_to_driver", "logging_level", "namespace", "runtime_env"}
+    assert joined == Cluster(nodes=2, cpus=7, gpus=1, dashboard="", ours=False)
+
+
+def test_without_an_address_a_cluster_of_our_own_is_started(inits: list):
+    assert cluster.connect(tiny_config()).ours
+    assert inits[0]["address"] == "local", "or Ray would join whatever runs on this machine"
+
+
+HEAD = "ab" * 28
+"""A node's id, in the form that Ray checks."""
+
+
+class FakeRay:
+    """Creates nothing, and keeps the options of every actor."""
+
+    def __init__(self) -> None:
+        self.options: dict[str, dict[str, Any]] = {}
+
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(get_node_id=lambda: HEAD)
+
+    def remote(self, cls: type) -> Any:
+        return SimpleNamespace(options=self._options)
+
+    def _options(self, **options: Any) -> Any:
+        self.options[options["name"]] = options
+        return MagicMock()
+
+    def get(self, reference: Any) -> int:
+        return 0
+
+
+def test_self_play_spreads_over_the_nodes_and_what_is_checkpointed_stays_with_the_head(monkeypatch):
+    fake = FakeRay()
+    monkeypatch.setattr(topology, "ray", fake)
+    topology.launch(tiny_config(), Plan(num_actors=3, trainer_threads=1, device="cuda"), {})
+    players = [options for name, options in fake.options.items() if name.startswith("self_play")]
+    assert [(options["num_cpus"], options["scheduling_strategy"]) for options in players] == [(1, "SPREAD")] * 3
+    for name in ("shared_storage", "replay_buffer"):
+        assert fake.options[name]["scheduling_strategy"].node_id == HEAD
+    assert fake.options["trainer"]["num_gpus"] == 1
+
+
+@dataclass
+class Call:
+    role: Role
+    method: str
+    then: Any
+
+
+class FakeSupervisor:
+    """Finishes calls when it is told to."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.calls: list[Call] = []
+
+    def submit(self, role: Role, method: str, *args: Any, then: Any) -> None:
+        self.calls.append(Call(role, method, then))
+
+    def count(self, role: Role, method: str | None = None) -> int:
+        return sum(call.role is role and method in (None, call.method) for call in self.calls)
+
+    def finish(self, method: str, *results: Any, at_most: int = 1000) -> int:
+        """Answers the waiting calls of a method; returns how many those were."""
+        chosen = [call for call in self.calls if call.method == method][:at_most]
+        for call in chosen:
+            self.calls.remove(call)
+            call.then(*results)
+        return len(chosen)
+
+
+def test_what_an_actor_has_delivered_without_an_answer_is_bounded(monkeypatch):
+    roles = [Role(name, None) for name in ("storage", "buffer", "trainer", "evaluator", "self_play_0", "self_play_1")]
+    actors = topology.Topology(*roles[:3], self_play=tuple(roles[4:]), reanalyze=None, evaluator=roles[3])
+    monkeypatch.setattr(distributed_run, "launch", lambda *arguments: actors)
+    monkeypatch.setattr(distributed_run, "Supervisor", FakeSupervisor)
+    config = tiny_config(num_actors=2, train={"env_steps": 10**6}, system={"max_pending": 3})
+    joined = Cluster(nodes=1, cpus=2, gpus=0, dashboard="", ours=False)
+    run = distributed_run.DistributedRun(config, joined, Plan(2, 1, "cpu"), MagicMock(), lambda: None, None)
+    supervisor = run._supervisor
+    report = SelfPlayReport(env_steps=32, simulations=0, weights_version=0)
+    while supervisor.finish("play", None, report):  # self-play is fast, and the buffer never answers
+        assert supervisor.count(actors.buffer, "add") <= 2 * 3
+    assert supervisor.count(actors.buffer, "add") == 2 * 3
+    status = BufferStatus(env_steps=32, num_steps=32, memory_bytes=0, held_ratios={})
+    supervisor.finish("add", status, at_most=2)
+    assert sum(supervisor.count(role, "play") for role in actors.self_play) == 2
