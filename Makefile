@@ -27,7 +27,7 @@ test: setup ## all tests that need no GPU and no extra packages
 	$(BIN)/python -m pytest -m "not mctx and not gpu" $(ARGS)
 
 test-mctx: setup ## compare the search with DeepMind's mctx (installs it)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[mctx]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mctx]'
 	$(BIN)/python -m pytest -m mctx $(ARGS)
 
 lint: setup ## style and layers

@@ -1,5 +1,8 @@
-"""How the system sits on a cluster, without one: stand-ins for Ray keep what they are asked for."""
+"""How the system sits on a cluster: stand-ins for Ray keep what they are asked for; one run has a real one."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +12,7 @@ from unittest.mock import MagicMock
 import pytest
 from reference.tiny_runs import tiny_config
 
-from muzero_ray.app import cluster, distributed_run, topology
+from muzero_ray.app import cluster, config_io, distributed_run, topology
 from muzero_ray.app.cluster import Cluster, Plan
 from muzero_ray.app.supervisor import Role
 from muzero_ray.core.reports import BufferStatus
@@ -79,19 +82,35 @@ class FakeRay:
         self.options[options["name"]] = options
         return MagicMock()
 
-    def get(self, reference: Any) -> int:
-        return 0
-
 
 def test_self_play_spreads_over_the_nodes_and_what_is_checkpointed_stays_with_the_head(monkeypatch):
     fake = FakeRay()
     monkeypatch.setattr(topology, "ray", fake)
-    topology.launch(tiny_config(), Plan(num_actors=3, trainer_threads=1, device="cuda"), {})
+    topology.launch(tiny_config(), Plan(num_actors=3, trainer_threads=1, device="cuda"))
     players = [options for name, options in fake.options.items() if name.startswith("self_play")]
     assert [(options["num_cpus"], options["scheduling_strategy"]) for options in players] == [(1, "SPREAD")] * 3
     for name in ("shared_storage", "replay_buffer"):
         assert fake.options[name]["scheduling_strategy"].node_id == HEAD
     assert fake.options["trainer"]["num_gpus"] == 1
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_run_joins_a_cluster_that_is_there_and_plays_on_both_of_its_nodes(tmp_path: Path):
+    from ray.cluster_utils import Cluster as TwoNodes
+
+    config_io.write_config(tmp_path / "two.yaml", tiny_config(results=str(tmp_path / "results"), num_actors=2))
+    nodes = TwoNodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        nodes.add_node(num_cpus=1)  # of the two actors, each of which needs a CPU, one must go here
+        command = [sys.executable, "-m", "muzero_ray.app.cli", "train", "--config", str(tmp_path / "two.yaml")]
+        environment = {**os.environ, "RAY_ADDRESS": nodes.address}
+        run = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, timeout=200)
+    finally:
+        nodes.shutdown()
+    assert run.returncode == 0, run.stderr
+    assert "joined: 2 nodes, 2 CPUs" in run.stderr
+    assert "2 self-play actors" in run.stderr
 
 
 @dataclass
@@ -107,11 +126,11 @@ class FakeSupervisor:
     def __init__(self, *arguments: Any) -> None:
         self.calls: list[Call] = []
 
-    def submit(self, role: Role, method: str, *args: Any, then: Any) -> None:
+    def submit(self, role: Role, method: str, *args: Any, then: Any, **options: Any) -> None:
         self.calls.append(Call(role, method, then))
 
-    def count(self, role: Role, method: str | None = None) -> int:
-        return sum(call.role is role and method in (None, call.method) for call in self.calls)
+    def count(self, method: str, role: Role | None = None) -> int:
+        return sum(call.method == method and role in (None, call.role) for call in self.calls)
 
     def finish(self, method: str, *results: Any, at_most: int = 1000) -> int:
         """Answers the waiting calls of a method; returns how many those were."""
@@ -133,8 +152,8 @@ def test_what_an_actor_has_delivered_without_an_answer_is_bounded(monkeypatch):
     supervisor = run._supervisor
     report = SelfPlayReport(env_steps=32, simulations=0, weights_version=0)
     while supervisor.finish("play", None, report):  # self-play is fast, and the buffer never answers
-        assert supervisor.count(actors.buffer, "add") <= 2 * 3
-    assert supervisor.count(actors.buffer, "add") == 2 * 3
+        assert supervisor.count("add") <= 2 * 3
+    assert supervisor.count("add") == 2 * 3
     status = BufferStatus(env_steps=32, num_steps=32, memory_bytes=0, held_ratios={})
     supervisor.finish("add", status, at_most=2)
-    assert sum(supervisor.count(role, "play") for role in actors.self_play) == 2
+    assert supervisor.count("play") == 2

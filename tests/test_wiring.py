@@ -55,9 +55,9 @@ def test_every_start_of_every_self_play_actor_has_games_and_ids_of_its_own():
     assert len(set.union(*ids)) == sum(map(len, ids)) == 4 * 4
 
 
-def test_a_buffer_of_another_start_draws_other_numbers():
-    started = [build.make_replay_buffer(tiny_config(seed=seed), start) for seed, start in ((0, 0), (0, 1), (1, 0))]
-    assert len({buffer.state_dict()["rng"].tobytes() for buffer in started}) == 3
+def test_a_buffer_of_another_seed_draws_other_numbers():
+    buffers = [build.make_replay_buffer(tiny_config(seed=seed)) for seed in (0, 1, 2)]
+    assert len({buffer.state_dict()["rng"].tobytes() for buffer in buffers}) == 3
 
 
 def test_reanalysis_of_another_start_explores_with_other_noise():

@@ -21,6 +21,7 @@ class Reanalyze:
         self._weights = WeightsReader(storage, target=config.reanalyze.weights == "target")
         self._buffer: Any = ray.get_actor(names.BUFFER)
         self._pending: ray.ObjectRef[Any] | None = None
+        self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
 
     def work(self, seconds: float) -> ReanalyzeReport:
         """Works for about so many seconds; a wait for positions counts."""
@@ -44,7 +45,7 @@ class Reanalyze:
             result = self._reanalyzer.reanalyze(request)
             searching += result.seconds
             positions += len(result.indices)
-            self._buffer.refresh.remote(result)
+            self._told.append(self._buffer.refresh.remote(result))
         return self._report(positions, searching, began, finished=False)
 
     def _has_weights(self) -> bool:
@@ -55,6 +56,8 @@ class Reanalyze:
         return self._weights.version >= 0
 
     def _report(self, positions: int, searching: float, began: float, finished: bool) -> ReanalyzeReport:
+        told, self._told = self._told, []
+        ray.get(told)  # so that an error there is an error here, and not lost
         return ReanalyzeReport(positions, searching, time.perf_counter() - began - searching, finished)
 
     def __repr__(self) -> str:

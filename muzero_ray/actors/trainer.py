@@ -29,6 +29,7 @@ class Trainer:
         self._buffer: Any = ray.get_actor(names.BUFFER)
         self._storage: Any = ray.get_actor(names.STORAGE)
         self._published: ray.ObjectRef[Any] | None = None
+        self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
         self._pending: deque[ray.ObjectRef[Any]] = deque()
 
     def start(self, state: bytes | None) -> int:
@@ -56,13 +57,15 @@ class Trainer:
             started = time.perf_counter()
             result = self._learner.update(batch)
             if self._prioritized:
-                self._buffer.update_priorities.remote(batch.indices, result.priorities)
+                self._told.append(self._buffer.update_priorities.remote(batch.indices, result.priorities))
             if self._learner.training_steps % self._publish_interval == 0:
                 self.publish()
             metrics = result.metrics
             training += time.perf_counter() - started
         if finished:
             self.publish()  # the last weights, whatever the interval
+        told, self._told = self._told, []
+        ray.get(told)  # so that an error there is an error here, and not lost
         return TrainReport(
             training_steps=self._learner.training_steps,
             steps=self._learner.training_steps - first_step,
@@ -83,6 +86,7 @@ class Trainer:
         self._published = self._storage.publish.remote(
             self._learner.training_steps, self._learner.weights(), self._learner.target_weights()
         )
+        self._told.append(self._published)
 
     def __repr__(self) -> str:
         return "Trainer()"

@@ -4,7 +4,7 @@
         learner.pt       torch's format, tensors and numbers only
         buffer.npz       arrays
         weights.npz      the newest published weights: what evaluation needs, without torch
-        manifest.json    format, counters, curve, states of random generators; size and SHA-256 of each file
+        manifest.json    format, counters, the pace's counts, starts of each role; size and SHA-256 of each file
 
 A checkpoint is written into a directory beside its own, which is renamed when every byte is on the disk.
 Reading is `checkpoint_reader`; what the states mean is the business of those who give and take them.
@@ -24,6 +24,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from muzero_ray.app.files import to_disk
 from muzero_ray.app.run_folder import RunFolder
 from muzero_ray.core.types import Weights
 
@@ -124,10 +125,10 @@ class CheckpointWriter:
         }
         (directory / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         for path in [*files, directory / MANIFEST, directory]:
-            _to_disk(path)
+            to_disk(path)
         target = _free_place(self._folder / self._name)
         os.rename(directory, target)
-        _to_disk(self._folder)
+        to_disk(self._folder)
         self.committed = True
         _prune(self._folder, target, self._keep)
 
@@ -214,17 +215,6 @@ def _prune(folder: Path, newest: Path, keep: int) -> None:
         except OSError as error:
             logger.warning("checkpoint %s could not be removed: %s", path, error.strerror)
         shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _to_disk(path: Path) -> None:
-    """Waits until a file's or directory's content is on the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows has no way to ask this of a directory
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _not_written(path: Path, error: OSError) -> str:

@@ -14,22 +14,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+# Before NumPy is imported anywhere: matrices here are small, and BLAS threads would only wait for each other,
+# and for the cores that other roles need. The trainer's threads are torch's (`system.trainer_threads`).
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import tyro
 
 from muzero_ray.app import config_io
-from muzero_ray.app.errors import UserError, did_you_mean
+from muzero_ray.app.errors import UserError, did_you_mean, game_in_words
+from muzero_ray.app.invocation import PROGRAM
 from muzero_ray.app.request import read_request
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.run_folder import RunFolder, game_label
 from muzero_ray.core.config import Config
 
 if TYPE_CHECKING:
     from muzero_ray.app.checkpoint_reader import Checkpoint
 
-PROGRAM = "muzero-ray"
-
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command; returns the process's exit code: 0, 1 for a run that failed, 2 for a user's mistake."""
+    """Runs a command; returns the process's exit code.
+
+    That is 0, 1 for a run that failed or a game with problems, 2 for a user's mistake, 130 after Ctrl-C and
+    143 after SIGTERM.
+    """
     words = sys.argv[1:] if argv is None else argv
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
@@ -44,26 +52,24 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except SystemExit as stop:  # tyro ends the process itself after help and after mistakes
         return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except ValueError as error:
+        told = game_in_words(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        return 2
 
 
 def train(argv: list[str]) -> int:
     """Train an agent; `muzero-ray train --help` lists every option with this game's default."""
     request = read_request(argv, f"{PROGRAM} train", "Train an agent. Options of `configs/<game>.yaml` are defaults.")
-    checkpoint = None
-    if request.run is None:
-        run = RunFolder.create(request.config.results, request.config.game)
-    else:
-        from muzero_ray.app.checkpoint import remove_leftovers
-        from muzero_ray.app.checkpoint_reader import newest_checkpoint
-
-        run = request.run
-        checkpoint = newest_checkpoint(run)
-        remove_leftovers(run)
-    config_io.write_config(run.config, request.config)
-
     from muzero_ray.app.run import train as run_training
 
-    return run_training(request.config, run, checkpoint)
+    run = request.run or RunFolder.create(request.config.results, request.config.game)
+    return run_training(request.config, run, request.checkpoint)
 
 
 @dataclass
@@ -111,7 +117,8 @@ def evaluate(argv: list[str]) -> int:
         print(json.dumps(result))
     else:
         interval = f", 95% confidence {found.ci95[0]:.2f} to {found.ci95[1]:.2f}" if found.ci95 else ""
-        print(f"{config.game}: return {found.mean:.2f} ± {found.std:.2f} over {len(returns)} episodes{interval}")
+        name = game_label(config.game)
+        print(f"{name}: return {found.mean:.2f} ± {found.std:.2f} over {len(returns)} episodes{interval}")
         print(f"{checkpoint.path}, {seconds:.1f} s")
     return 0
 
@@ -178,14 +185,10 @@ def check_game(argv: list[str]) -> int:
     chosen = tyro.cli(CheckGameOptions, args=argv, prog=f"{PROGRAM} check-game", description=check_game.__doc__)
     if chosen.episodes < 1:
         raise UserError(f"--episodes: wanted at least 1, got {chosen.episodes}")
-    from muzero_ray.adapters.loading import GameLoadError, load_game
+    from muzero_ray.adapters.loading import load_game
     from muzero_ray.core.game_check import check_game as find_problems
 
-    try:
-        make_game = load_game(chosen.game)
-    except GameLoadError as error:
-        raise UserError(str(error)) from error
-    problems = find_problems(make_game, episodes=chosen.episodes)
+    problems = find_problems(load_game(chosen.game), episodes=chosen.episodes)
     for problem in problems:
         print(problem)
     if not problems:

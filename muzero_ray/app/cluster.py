@@ -6,14 +6,18 @@ and under `ray job submit`.
 
 import logging
 import os
+import signal
+import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
+from muzero_ray.actors import names
 from muzero_ray.app.errors import UserError
-from muzero_ray.core.config import Config
+from muzero_ray.core.config import Config, SystemConfig
 
 
 @dataclass(frozen=True)
@@ -58,15 +62,16 @@ def connect(config: Config) -> Cluster:
     try:
         if address:
             # Resources and dashboard are the cluster's own affair: Ray refuses to be told them here.
-            context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            context = _init(address=address)
         else:
-            context = ray.init(
+            # Of a port that it is told, Ray insists; from its own it goes on to the next free one, for a second run.
+            port = config.system.dashboard_port
+            insists = config.system.dashboard and port != SystemConfig.model_fields["dashboard_port"].default
+            context = _init(
                 address="local",
                 include_dashboard=config.system.dashboard,
                 dashboard_host="127.0.0.1",
-                dashboard_port=config.system.dashboard_port if config.system.dashboard else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
+                dashboard_port=port if insists else None,
             )
     except (RayError, ConnectionError, ValueError, RuntimeError) as error:
         where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
@@ -76,6 +81,32 @@ def connect(config: Config) -> Cluster:
             "or run without Ray: --num-actors 0"
         ) from error
     return _describe(context.dashboard_url or "", ours=not address)
+
+
+def leave(cluster: Cluster) -> None:
+    """Ends what this run has left on the cluster, and the cluster if it is our own; again does no harm."""
+    if not ray.is_initialized():
+        return
+    if cluster.ours:
+        ray.shutdown()
+        return
+    ours = {names.STORAGE, names.BUFFER, names.TRAINER, names.REANALYZE, names.EVALUATOR}
+    for name in ray.util.list_named_actors():
+        if name in ours or name.startswith(names.self_play(0)[:-1]):
+            ray.kill(ray.get_actor(name))
+
+
+def dashboard_hint(cluster: Cluster, terminal: bool) -> str:
+    """Where the dashboard is, and how to get in.
+
+    Args:
+        cluster: with a dashboard.
+        terminal: whether a person reads this, who may see the token itself; logs must not hold it.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return cluster.dashboard
+    token = _token() if terminal else ""
+    return f"{cluster.dashboard}  (it asks for a token: {token or '`ray get-auth-token` prints it'})"
 
 
 def make_plan(config: Config, cluster: Cluster) -> Plan:
@@ -108,6 +139,30 @@ def _describe(dashboard_url: str, ours: bool) -> Cluster:
         dashboard=f"http://{dashboard_url}" if dashboard_url else "",
         ours=ours,
     )
+
+
+def _token() -> str:
+    """Ray's token, from where Ray itself looks for it; empty if there is none."""
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token
+    try:
+        return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser().read_text().strip()
+    except OSError:
+        return ""
+
+
+def _init(**arguments: Any) -> Any:
+    """`ray.init`, which installs signal handlers of its own: those of before are put back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
+    except BaseException:
+        ray.shutdown()  # what had been started when a signal came
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():  # others can install none
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _launcher_address() -> str | None:

@@ -15,10 +15,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-import muzero_ray
 from muzero_ray.app import options
 from muzero_ray.app.errors import UserError, did_you_mean
+from muzero_ray.app.files import write_whole
 from muzero_ray.core.config import Config
+from muzero_ray.core.game_loader import shipped_folder
 
 COMMAND_LINE = "command line"
 DEFAULT = "default"
@@ -66,7 +67,7 @@ def game_file(game: str) -> ConfigFile:
         source = Path(game)
         places = [source.with_suffix(".yaml"), source.parent.parent / "configs" / f"{source.stem}.yaml"]
     elif re.fullmatch(r"\w+", game):
-        places = [folder / f"{game}.yaml" for folder in shipped_folders("configs")]
+        places = [shipped_folder("configs") / f"{game}.yaml"]
     else:
         places = []
     for path in places:
@@ -76,26 +77,26 @@ def game_file(game: str) -> ConfigFile:
     return ConfigFile(None, {})
 
 
-def shipped_folders(name: str) -> list[Path]:
-    """Where a folder of the repository may be: at the top of a checkout, or in the package of a wheel."""
-    package = Path(muzero_ray.__file__).parent
-    return [folder for folder in (package.parent / name, package / name) if folder.is_dir()]
-
-
-def make_config(file: ConfigFile, overrides: Mapping[str, Any] | None = None, found: Iterable[str] = ()) -> Config:
+def make_config(
+    file: ConfigFile,
+    overrides: Mapping[str, Any] | None = None,
+    found: Iterable[str] = (),
+    misfits: Callable[[Config], list[str]] = lambda config: [],
+) -> Config:
     """The configuration of a file and a command line.
 
     Args:
         file: what differs from the defaults.
         overrides: by dotted key, what differs from the file: text, as on a command line, or values.
         found: mistakes that were found before, to be told with the others.
+        misfits: names what does not fit together in a configuration that is valid otherwise.
 
     Raises:
         UserError: one message with every mistake: its key, what was wanted, what came, and where.
     """
     overrides = overrides or {}
     merged = _merge(file.values, overrides)
-    mistakes = [*found, *_mistakes(copy.deepcopy(merged), file.path, overrides)]
+    mistakes = [*found, *_mistakes(copy.deepcopy(merged), file.path, overrides, misfits)]
     if not mistakes:
         return Config.model_validate(merged)
     count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
@@ -123,9 +124,12 @@ def unknown_words(words: Iterable[str]) -> list[str]:
 
 
 def write_config(path: Path, config: Config) -> None:
-    """Writes every option, so that a later version with other defaults reads the same."""
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
-    path.write_text(text, encoding="utf-8")
+    """Writes every option, so that a later version with other defaults reads the same.
+
+    Raises:
+        OSError: if the disk is full or may not be written; what was there before is still there.
+    """
+    write_whole(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None))
 
 
 def read_config(path: Path) -> Config:
@@ -178,7 +182,12 @@ def _from_text(key: str, value: Any) -> Any:
     return None if may_be_none and isinstance(value, str) and value.lower() == "none" else value
 
 
-def _mistakes(merged: dict[str, Any], file: Path | None, overrides: Mapping[str, Any]) -> list[str]:
+def _mistakes(
+    merged: dict[str, Any],
+    file: Path | None,
+    overrides: Mapping[str, Any],
+    misfits: Callable[[Config], list[str]],
+) -> list[str]:
     """Every mistake, those of single values first.
 
     pydantic looks at combinations only once every single value is valid. So values that are not are taken
@@ -188,11 +197,11 @@ def _mistakes(merged: dict[str, Any], file: Path | None, overrides: Mapping[str,
     taken_out: list[str] = []
     while True:
         try:
-            Config.model_validate(merged)
+            config = Config.model_validate(merged)
         except ValidationError as error:
             found = error.errors()
         else:
-            return mistakes
+            return mistakes + [text for text in misfits(config) if not any(name in text for name in taken_out)]
         for entry in found:
             key = _dotted(entry["loc"])
             for text in _explain(key, entry, overrides):

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from muzero_ray.app.files import PatientFile, write_whole
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -81,6 +83,9 @@ class Curve:
         path: the file; made if it is not there.
         resume_at: env steps at which the run continues: what lies beyond was never checkpointed, will be
             played again, and is forgotten. None for a new run, which begins with an empty file.
+
+    Raises:
+        OSError: if the file cannot be written now; it is then as it was. A disk that is full later stops nothing.
     """
 
     def __init__(self, path: Path, resume_at: int | None = None) -> None:
@@ -95,8 +100,8 @@ class Curve:
                 self.evaluations.append(EvaluationPoint.from_dict(values))
             else:
                 self.episodes.append((row["env_steps"], row["mean"]))
-        path.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        write_whole(path, "".join(f"{json.dumps(row)}\n" for row in kept))
+        self._file = PatientFile(path)
 
     @property
     def best(self) -> EvaluationPoint | None:
@@ -106,7 +111,7 @@ class Curve:
     def add_evaluation(self, point: EvaluationPoint) -> bool:
         """Appends an evaluation; returns whether it is the best so far."""
         self.evaluations.append(point)
-        self._file.write(json.dumps({"kind": "evaluation", **asdict(point)}) + "\n")
+        self._append({"kind": "evaluation", **asdict(point)})
         return self.best is point
 
     def add_episodes(self, env_steps: int, returns: Sequence[float]) -> None:
@@ -115,11 +120,13 @@ class Curve:
             return
         mean = float(np.mean(returns))
         self.episodes.append((env_steps, mean))
-        row = {"kind": "episodes", "env_steps": env_steps, "count": len(returns), "mean": mean}
-        self._file.write(json.dumps(row) + "\n")
+        self._append({"kind": "episodes", "env_steps": env_steps, "count": len(returns), "mean": mean})
 
     def close(self) -> None:
         self._file.close()
+
+    def _append(self, row: dict[str, Any]) -> None:
+        self._file.write(f"{json.dumps(row)}\n".encode())
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:

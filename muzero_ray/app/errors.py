@@ -21,6 +21,24 @@ def did_you_mean(wrong: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def game_in_words(error: Exception) -> str | None:
+    """What is wrong with a user's game, in its one sentence; None if the error is something else.
+
+    Where the game's own code raised, its traceback follows, from the game's file on.
+    """
+    from muzero_ray.core.checked_game import GameError, game_traceback  # here, so that --help needs no NumPy
+    from muzero_ray.core.game_loader import GameLoadError, raised_in_game
+
+    if isinstance(error, GameError):
+        trace = error.game_traceback
+    elif isinstance(error, GameLoadError):
+        cause = error.__cause__
+        trace = game_traceback(cause) if cause is not None and raised_in_game(cause) else ""
+    else:
+        return None
+    return f"{error}\n\n{trace}" if trace else str(error)
+
+
 class RunFailed(Exception):
     """The end of a run by an actor's exception or death. `__cause__` holds Ray's own error.
 

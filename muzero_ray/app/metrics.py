@@ -8,9 +8,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from muzero_ray.app.curve import EvaluationPoint
+from muzero_ray.app.files import PatientFile
 from muzero_ray.app.run_folder import RunFolder
 from muzero_ray.core.config import Config
 
@@ -57,6 +59,22 @@ METRICS: dict[str, Metric] = {
 """Every metric there is, by name: `group/what`."""
 
 
+_SCHEME = "muzero-ray"
+"""In front of a path: tells tensorboardX to open it by `_PatientFiles`."""
+
+
+class _PatientFiles:
+    """How tensorboardX comes to its files."""
+
+    @staticmethod
+    def directory_check(path: str) -> None:
+        """The folder of a run is there already."""
+
+    @staticmethod
+    def open(path: str) -> PatientFile:
+        return PatientFile(Path(path.removeprefix(f"{_SCHEME}:")))
+
+
 class MetricsWriter:
     """Writes to TensorBoard's event files in the run folder.
 
@@ -67,11 +85,17 @@ class MetricsWriter:
 
     def __init__(self, run: RunFolder, resume_at: int | None = None) -> None:
         from tensorboardX import SummaryWriter  # here, since it is slow to import
+        from tensorboardX.record_writer import register_writer_factory
 
+        # tensorboardX writes in a thread of its own, and a full disk would end it: the run would then wait for
+        # that thread for ever. So the file that it writes to is one that never fails.
+        register_writer_factory(_SCHEME, _PatientFiles)
         purge = None if resume_at is None else resume_at + 1
         # The file's name holds a second, so a resumed run needs more to have a file of its own.
         suffix = f".{resume_at or 0:012d}"
-        self._writer = SummaryWriter(logdir=str(run.path), purge_step=purge, flush_secs=10, filename_suffix=suffix)
+        self._writer = SummaryWriter(
+            logdir=f"{_SCHEME}:{run.path}", purge_step=purge, flush_secs=10, filename_suffix=suffix
+        )
 
     def write(self, env_steps: int, values: Mapping[str, float]) -> None:
         """Writes values by name at a point of the run; what is not finite is left out.

@@ -76,7 +76,9 @@ def parse(options: tuple[str, ...], base: dict[str, Any], prog: str, description
     """
     apart = {
         "config": _text_field("FILE", "none", "YAML file to read instead of the game's own."),
-        "resume": _text_field("[RUN]", "none", "Continue this run folder; with no folder, the newest run of the game."),
+        "resume": _text_field(
+            "[RUN]", "none", "Continue this run folder; with none, the newest run (of --game, if given) that can be."
+        ),
     }
     defaults = _text_model(Config, base, description, apart)()
     given, unknown = tyro.cli(type(defaults), default=defaults, args=list(options), prog=prog, return_unknown_args=True)

@@ -4,9 +4,10 @@ Draws and writes what it is given; plays and measures nothing.
 """
 
 import hashlib
+import io
 import json
 import logging
-import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from muzero_ray.app.curve import Curve, describe
-from muzero_ray.app.run_folder import RunFolder, versions
+from muzero_ray.app.files import write_whole
+from muzero_ray.app.run_folder import RunFolder, game_label, versions
 from muzero_ray.core.config import Config
 
 logger = logging.getLogger(__name__)
@@ -62,15 +64,19 @@ def config_digest(config: Config) -> str:
     Where the files lie and what the machine is like (`results`, `system`) is left out.
     """
     shaping = config.model_dump(mode="json", exclude={"results", "system"})
+    if config.game.endswith(".py"):
+        shaping["game"] = game_label(config.game)  # where the game's file lies shapes nothing
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_summary(run: RunFolder, summary: dict[str, Any]) -> None:
-    """Writes `summary.json`, one field a line, whole or not at all."""
-    temporary = run.summary.with_suffix(".tmp")
+    """Writes `summary.json`, one field a line, whole or not at all.
+
+    Raises:
+        OSError: if the disk is full or may not be written; an older summary is still there.
+    """
     fields = (f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in summary.items())
-    temporary.write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8")
-    os.replace(temporary, run.summary)
+    write_whole(run.summary, "{\n" + ",\n".join(fields) + "\n}\n")
 
 
 def draw_learning_curve(path: Path, curve: Curve, title: str) -> None:
@@ -80,6 +86,9 @@ def draw_learning_curve(path: Path, curve: Curve, title: str) -> None:
         path: of the PNG.
         curve: may be empty.
         title: above the picture.
+
+    Raises:
+        OSError: if the disk is full or may not be written; an older picture is still there.
     """
     from matplotlib.figure import Figure  # here, since it is slow to import; a Figure needs no display
 
@@ -108,7 +117,9 @@ def draw_learning_curve(path: Path, curve: Curve, title: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, loc="best", fontsize="small")
-    figure.savefig(path)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    write_whole(path, picture.getvalue())
 
 
 def write_video(stem: Path, frames: Sequence[np.ndarray], frames_per_second: float = 30.0) -> Path:
@@ -132,15 +143,17 @@ def write_video(stem: Path, frames: Sequence[np.ndarray], frames_per_second: flo
         raise ValueError("video: wanted at least one frame, got none")
     shown: list[Any] = [_fit(frame) for frame in frames]
     stem.parent.mkdir(parents=True, exist_ok=True)
-    path = stem.with_name(f"{stem.name}.mp4")
-    try:
-        imageio.mimwrite(path, shown, fps=frames_per_second, codec="libx264", macro_block_size=2)
-        return path
-    except Exception as error:  # imageio raises whatever its ffmpeg plugin, or the lack of it, does
-        path.unlink(missing_ok=True)
-        logger.warning("no mp4 could be written (%s); a gif is written: `pip install imageio[ffmpeg]`", error)
-    path = stem.with_name(f"{stem.name}.gif")
-    imageio.mimwrite(path, shown, duration=1000 / frames_per_second, loop=0)
+    # Each is written elsewhere first: on a full disk, the video of an earlier part of the run stays.
+    with tempfile.TemporaryDirectory() as elsewhere:
+        made = Path(elsewhere) / "video.mp4"
+        try:
+            imageio.mimwrite(made, shown, fps=frames_per_second, codec="libx264", macro_block_size=2)
+        except Exception as error:  # imageio raises whatever its ffmpeg plugin, or the lack of it, does
+            logger.warning("no mp4 could be written (%s); a gif is written: `pip install imageio[ffmpeg]`", error)
+            made = made.with_suffix(".gif")
+            imageio.mimwrite(made, shown, duration=1000 / frames_per_second, loop=0)
+        path = stem.with_name(f"{stem.name}{made.suffix}")
+        write_whole(path, made.read_bytes())
     return path
 
 

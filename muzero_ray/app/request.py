@@ -4,14 +4,22 @@ The words become options in `options`, files and options become a configuration 
 decided which file counts, and what may change when a run is resumed.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from muzero_ray.app import config_io, options
 from muzero_ray.app.config_io import ConfigFile
 from muzero_ray.app.errors import UserError
+from muzero_ray.app.misfits import game_mistakes, misfits
 from muzero_ray.app.run_folder import RunFolder, game_label
 from muzero_ray.core.config import Config
+
+if TYPE_CHECKING:
+    from muzero_ray.app.checkpoint_reader import Checkpoint
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_RESULTS = Config.model_fields["results"].default
 DEFAULT_GAME = Config.model_fields["game"].default
@@ -28,6 +36,8 @@ class RunRequest:
     """Dotted keys that the command line said otherwise."""
     run: RunFolder | None
     """The run to be resumed; None for a new one."""
+    checkpoint: "Checkpoint | None"
+    """What it continues from."""
 
 
 def read_request(argv: list[str], prog: str, description: str) -> RunRequest:
@@ -45,30 +55,56 @@ def read_request(argv: list[str], prog: str, description: str) -> RunRequest:
     arguments = options.scan(argv)
     if arguments.config and arguments.resume:
         raise UserError("--config and --resume exclude each other: a resumed run has its own config.yaml")
-    run, file = None, ConfigFile(None, {})
+    run, checkpoint, file = None, None, ConfigFile(None, {})
     if arguments.resume:
-        run = _run_to_resume(arguments.resume, arguments.results, arguments.game)
+        run, checkpoint = _run_to_resume(arguments.resume, arguments.results, arguments.game)
         file = config_io.read_file(run.config)
     elif arguments.config:
         file = _with_game(config_io.read_file(Path(arguments.config)), arguments.game)
     else:
         file = config_io.game_file(arguments.game or DEFAULT_GAME)
+    file = replace(file, values=_with_whole_path(file.values))
 
     given = options.parse(arguments.options, file.values, prog, description)
-    found = [
-        *config_io.unknown_words(given.unknown),
-        *_game_mistakes(given.values.get("game") or file.values.get("game")),
-    ]
-    config = config_io.make_config(file, given.values, found)
+    values = _with_whole_path(given.values)
+    game = values.get("game") or file.values.get("game") or DEFAULT_GAME
+    spec, wrong_game = game_mistakes(str(game))
+    config = config_io.make_config(
+        file,
+        values,
+        [*config_io.unknown_words(given.unknown), *wrong_game],
+        lambda config: misfits(config, spec) if spec else [],
+    )
     if run is not None:
         _refuse_what_is_fixed(config_io.make_config(file), config)
-    return RunRequest(config, file, frozenset(given.values), run)
+    return RunRequest(config, file, frozenset(values), run, checkpoint)
 
 
-def _run_to_resume(resume: str, results: str | None, game: str | None) -> RunFolder:
-    if resume == options.NEWEST:
-        return RunFolder.newest(results or DEFAULT_RESULTS, game)
-    return RunFolder.open(resume)
+def _run_to_resume(resume: str, results: str | None, game: str | None) -> "tuple[RunFolder, Checkpoint]":
+    """The run that was named, or the newest one that has a checkpoint to continue from."""
+    from muzero_ray.app.checkpoint_reader import CheckpointError, newest_checkpoint
+
+    if resume != options.NEWEST:
+        run = RunFolder.open(resume)
+        return run, newest_checkpoint(run)
+    results = results or DEFAULT_RESULTS
+    for run in RunFolder.list_runs(results, game):
+        try:
+            return run, newest_checkpoint(run)
+        except CheckpointError as error:
+            logger.warning("passed over: %s", error)
+    of_game = f" of {game}" if game else ""
+    raise UserError(
+        f"no run{of_game} in {results} that could be resumed; name one with --resume RUN, or start one without --resume"
+    )
+
+
+def _with_whole_path(values: dict[str, Any]) -> dict[str, Any]:
+    """Options in which a game's file is named by its whole path: it is found again from every folder."""
+    game = values.get("game")
+    if not isinstance(game, str) or not game.endswith(".py"):
+        return values
+    return {**values, "game": str(Path(game).expanduser().absolute())}
 
 
 def _with_game(file: ConfigFile, game: str | None) -> ConfigFile:
@@ -81,17 +117,6 @@ def _with_game(file: ConfigFile, game: str | None) -> ConfigFile:
     if file.path.stem not in shipped_games():
         raise UserError(f"{file.path} names no game: write `game: NAME` in it, or add --game NAME")
     return replace(file, values={"game": file.path.stem, **file.values})
-
-
-def _game_mistakes(game: object) -> list[str]:
-    """What is wrong with the game, if anything; a value that is no text is told by the configuration."""
-    from muzero_ray.adapters.loading import GameLoadError, load_game
-
-    try:
-        load_game(str(game or DEFAULT_GAME))
-    except GameLoadError as error:
-        return [str(error)]
-    return []
 
 
 def _refuse_what_is_fixed(before: Config, after: Config) -> None:

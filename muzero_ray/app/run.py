@@ -5,26 +5,26 @@ The same for a run in one process and a run over Ray; what differs is `LocalRun`
 
 import logging
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import FrameType
-from typing import Any, Protocol
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
 
 from muzero_ray.actors import build, names
 from muzero_ray.app import report
 from muzero_ray.app.checkpoint import remove_leftovers, save_best, save_checkpoint
 from muzero_ray.app.checkpoint_reader import Checkpoint, CheckpointError, newest_checkpoint
+from muzero_ray.app.config_io import write_config
 from muzero_ray.app.curve import Curve
-from muzero_ray.app.errors import RunFailed
+from muzero_ray.app.errors import RunFailed, UserError, game_in_words
+from muzero_ray.app.invocation import train_command
 from muzero_ray.app.live_view import LiveView, duration
-from muzero_ray.app.local_run import LocalRun
 from muzero_ray.app.metrics import MetricsWriter
 from muzero_ray.app.monitor import Monitor
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.run_folder import RunFolder, game_label
 from muzero_ray.app.snapshot import Snapshot
+from muzero_ray.app.start import Run, one_process, over_ray, read_snapshot, say
+from muzero_ray.app.stopping import StopRequest, stop_signals
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import EvaluationReport
 from muzero_ray.core.types import Weights
@@ -35,89 +35,92 @@ _LAST_SNAPSHOT_SECONDS = 30.0
 """How long the end of a run waits for its last snapshot before it is content with the newest on disk."""
 
 
-class Run(Protocol):
-    """What `LocalRun` and `DistributedRun` have in common; see there."""
-
-    @property
-    def env_steps(self) -> int: ...
-    @property
-    def training_steps(self) -> int: ...
-    @property
-    def finished(self) -> bool: ...
-    def step(self) -> None: ...
-    def evaluate(self, episodes: int, then: Callable[[EvaluationReport, Weights], None]) -> None: ...
-    def take_snapshot(self, then: Callable[[Snapshot], None]) -> None: ...
-    def pause(self) -> None: ...
-    def close(self) -> None: ...
-
-
 def train(config: Config, folder: RunFolder, resume: Checkpoint | None) -> int:
     """Trains until the budget is spent, or until Ctrl-C or SIGTERM.
 
     Args:
-        config: of the run, already written to the folder.
-        folder: of the run.
+        config: of the run; written to the folder once it is known that the run is possible.
+        folder: of the run; removed again if a new run cannot begin.
         resume: what to continue from; None for a new run.
 
     Returns:
         The process's exit code: 0 when the budget is spent, 1 when the run failed, 130 or 143 when it was stopped.
 
     Raises:
-        UserError: if the machine cannot do what the configuration asks.
+        UserError: if the machine, the game or the disk cannot do what the configuration asks.
     """
-    remove_leftovers(folder)
-    snapshot = read_snapshot(resume) if resume else None
-    _say(f"run folder       {folder.path}")
-    _say(f"watch it         tensorboard --logdir {config.results} --bind_all")
-    if resume:
-        _say(f"continues from   env step {resume.env_steps:,}, training step {resume.training_steps:,}")
-    curve = Curve(folder.curve, resume.env_steps if resume else None)
-    writer = MetricsWriter(folder, resume.env_steps if resume else None)
-    with _stop_signals() as stop, LiveView() as view:
-        monitor = Monitor(config, curve, writer, view, resume.seconds if resume else 0.0)
-        active = (_local if config.num_actors == 0 else _distributed)(config, folder, monitor, snapshot)
-        if snapshot is None:
-            writer.write_description(config, build.describe_network(config))
-        session = _Session(config, folder, active, monitor, curve)
-        stop.install()
-        try:
-            code = session.run(stop)
-        finally:
-            monitor.close()
-            active.close()
-            writer.close()
-            curve.close()
-    for line in session.outcome:
-        _say(line)
+    session = None
+    try:
+        with stop_signals() as stop, ExitStack() as opened:
+            with stop.at_once():
+                session = _start(config, folder, resume, stop, opened)
+            code = session.run()
+    except (KeyboardInterrupt, SystemExit) as interruption:
+        if session is None:
+            say("stopped before the run began" + (f"; {folder.path} is as it was" if resume else ""))
+        else:
+            session.outcome += ["left at once", *session.where_it_stands(saved=False)]
+        # While it starts, Ray answers SIGTERM itself, by SystemExit.
+        asked = signal.SIGTERM if isinstance(interruption, SystemExit) else signal.SIGINT
+        code = 128 + int(stop.signal or asked)
+    except (ValueError, MemoryError) as error:
+        if session is not None:
+            raise
+        logger.debug("the run could not begin", exc_info=error)
+        raise UserError(game_in_words(error) or str(error)) from error
+    finally:
+        if session is None and resume is None:
+            folder.remove()
+    for line in session.outcome if session else ():
+        say(line)
     return code
 
 
-def read_snapshot(checkpoint: Checkpoint) -> Snapshot:
-    """Reads all of a checkpoint.
-
-    Raises:
-        CheckpointError: if a part of it cannot be read safely.
-    """
-    return Snapshot(
-        env_steps=checkpoint.env_steps,
-        training_steps=checkpoint.training_steps,
-        learner=checkpoint.learner_bytes(),
-        weights=checkpoint.weights(),
-        buffer=checkpoint.buffer_state(),
-        limiter=checkpoint.manifest["limiter"],
-        starts=checkpoint.manifest["starts"],
-    )
+def _start(
+    config: Config, folder: RunFolder, resume: Checkpoint | None, stop: StopRequest, opened: ExitStack
+) -> "_Session":
+    """Begins a run; `opened` holds what is to be closed after it, or after a start that fails half way."""
+    snapshot = read_snapshot(resume) if resume else None
+    say(f"run folder       {folder.path}")
+    say(f"watch it         tensorboard --logdir {config.results} --bind_all")
+    if resume:
+        say(f"continues from   env step {resume.env_steps:,}, training step {resume.training_steps:,}")
+    make_run = one_process(config) if config.num_actors == 0 else over_ray(config, folder, opened)
+    # From here on the run is possible: only now is anything written to the folder of a run that is resumed.
+    try:
+        remove_leftovers(folder)
+        write_config(folder.config, config)
+        curve = Curve(folder.curve, resume.env_steps if resume else None)
+        opened.callback(curve.close)
+        writer = MetricsWriter(folder, resume.env_steps if resume else None)
+        opened.callback(writer.close)
+    except OSError as error:
+        raise UserError(
+            f"results: cannot write to {folder.path} ({error.strerror or error}); make room there"
+            + ("" if resume else ", or choose another place with --results FOLDER")
+        ) from error
+    view = opened.enter_context(LiveView())
+    monitor = Monitor(config, curve, writer, view, resume.seconds if resume else 0.0)
+    active = make_run(monitor, snapshot)
+    opened.callback(active.close)
+    opened.callback(monitor.close)
+    if snapshot is None:
+        writer.write_description(config, build.describe_network(config))
+    return _Session(config, folder, active, monitor, curve, stop)
 
 
 class _Session:
     """The loop of a run, with what is due when."""
 
-    def __init__(self, config: Config, folder: RunFolder, active: Run, monitor: Monitor, curve: Curve) -> None:
+    def __init__(
+        self, config: Config, folder: RunFolder, active: Run, monitor: Monitor, curve: Curve, stop: StopRequest
+    ) -> None:
         self._config = config
         self._folder = folder
         self._active = active
         self._monitor = monitor
         self._curve = curve
+        self._stop = stop
         self._evaluating = False
         self._saving = False
         self._saved_at = time.monotonic()
@@ -125,18 +128,23 @@ class _Session:
         self._next_evaluation = (evaluated // config.evaluate.interval + 1) * config.evaluate.interval
         self.outcome: list[str] = []
 
-    def run(self, stop: "StopRequest") -> int:
-        """Steps the run to its end; answers the exit code."""
+    def run(self) -> int:
+        """Steps the run to its end; answers the exit code.
+
+        Raises:
+            KeyboardInterrupt: if a second signal insists.
+        """
         try:
-            while not self._active.finished and not stop.signal:
+            while not self._active.finished and not self._stop.signal:
                 self._active.step()
                 self._monitor.tick()
                 self._evaluate_if_due()
                 self._save_if_due()
-            if stop.signal:
-                return self._leave(stop)
-            self._finish(stop)
-            return 0 if not stop.signal else self._leave(stop)
+            return 0 if not self._stop.signal and self._finish() else self._leave()
+        except KeyboardInterrupt:
+            if self._stop.insisted:
+                raise
+            return self._leave()
         except Exception as error:  # whatever went wrong, what was trained is kept and the cause is told
             return self._fail(error)
 
@@ -156,7 +164,8 @@ class _Session:
                 counters = {"env_steps": env_steps, "training_steps": outcome.weights_version}
                 save_best(self._folder, weights, {**counters, "seconds": self._monitor.seconds})
 
-        self._active.evaluate(episodes, done)
+        with self._stop.at_once():  # in one process it takes its time, and half of one is worth nothing
+            self._active.evaluate(episodes, done)
 
     def _save_if_due(self) -> None:
         due = time.monotonic() - self._saved_at >= self._config.system.checkpoint_seconds
@@ -203,19 +212,21 @@ class _Session:
         while self._saving and time.monotonic() < deadline:
             self._active.step()
 
-    def _finish(self, stop: "StopRequest") -> None:
-        """The end of the budget: the last checkpoint, the final evaluation and the report."""
+    def _finish(self) -> bool:
+        """The end of the budget: the last checkpoint, the final evaluation and the report; whether it came to that."""
         self._save_last()
-        while self._evaluating and not stop.signal:
+        while self._evaluating and not self._stop.signal:
             self._active.step()
         episodes = self._config.evaluate.final_episodes
         self._monitor.event(f"final evaluation over {episodes} episodes")
         self._evaluate(episodes)
-        while self._evaluating and not stop.signal:
+        while self._evaluating and not self._stop.signal:
             self._active.step()
             self._monitor.tick()
-        if not stop.signal:
-            self._report()
+        if self._stop.signal:
+            return False
+        self._report()
+        return True
 
     def _report(self) -> None:
         summary = self._write_summary(finished=True)
@@ -240,28 +251,39 @@ class _Session:
             seconds=self._monitor.seconds,
         )
         summary["finished"] = finished
-        report.write_summary(self._folder, summary)
-        title = f"{self._config.game}, seed {self._config.seed}"
-        report.draw_learning_curve(self._folder.learning_curve, self._curve, title)
+        title = f"{game_label(self._config.game)}, seed {self._config.seed}"
+        self._try_to_write("summary", lambda: report.write_summary(self._folder, summary))
+        self._try_to_write(
+            "picture", lambda: report.draw_learning_curve(self._folder.learning_curve, self._curve, title)
+        )
         return summary
 
     def _write_video(self) -> None:
         from muzero_ray.app.video import record_video  # here, since only the end of a run needs it
 
-        try:
+        def write() -> None:
             record_video(self._config, newest_checkpoint(self._folder).weights(), self._folder.video)
-        except Exception as error:  # a video is an extra: without it the run is still complete
-            self.outcome.append(f"no video         {type(error).__name__}: {error}")
 
-    def _leave(self, stop: "StopRequest") -> int:
+        self._try_to_write("video", write)
+
+    def _try_to_write(self, what: str, write: Callable[[], object]) -> None:
+        """For what is an extra: without it the run is still complete."""
+        try:
+            write()
+        except Exception as error:
+            logger.debug("no %s", what, exc_info=error)
+            reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            self.outcome.append(f"{f'no {what}':<16} {reason}")
+
+    def _leave(self) -> int:
         """Ctrl-C or SIGTERM: the last checkpoint, and how to go on."""
         self._monitor.event("stopping: the last checkpoint is written (once more leaves at once)")
         self._monitor.tick()
         self._active.pause()
         saved = self._save_last()
         self._write_summary(finished=False)
-        self.outcome += self._where_it_stands(saved)
-        return 128 + int(stop.signal or 0)
+        self.outcome += self.where_it_stands(saved)
+        return 128 + int(self._stop.signal or signal.SIGINT)
 
     def _fail(self, error: Exception) -> int:
         """The run cannot go on: keeps what can be kept, and names the cause."""
@@ -277,7 +299,7 @@ class _Session:
             self.outcome.append(f"no new checkpoint: {second}")
             saved = False
         self.outcome.append(f"error: {_cause_in_words(error)}")
-        self.outcome += self._where_it_stands(saved)
+        self.outcome += self.where_it_stands(saved)
         return 1
 
     def _keep_failed_batch(self, error: Exception) -> None:
@@ -290,7 +312,8 @@ class _Session:
             save_batch(path, batch)
             self.outcome.append(f"the batch that did it was saved to {path}")
 
-    def _where_it_stands(self, saved: bool) -> list[str]:
+    def where_it_stands(self, saved: bool) -> list[str]:
+        """What there is to go on with, and how."""
         try:
             newest = newest_checkpoint(self._folder)
         except CheckpointError:
@@ -298,71 +321,18 @@ class _Session:
         when = "saved at" if saved else "the newest checkpoint is of"
         return [
             f"{when} env step {newest.env_steps:,}, training step {newest.training_steps:,}",
-            f"go on with: python train.py --resume {self._folder.path}",
+            f"go on with: {train_command('--resume', str(self._folder.path))}",
         ]
-
-
-@dataclass
-class StopRequest:
-    """Whether somebody wants the run to stop: the first signal asks, the second insists."""
-
-    signal: int | None = None
-
-    def install(self) -> None:
-        """Takes SIGINT and SIGTERM, from whoever had them: Ray installs handlers of its own when it starts."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
-
-
-@contextmanager
-def _stop_signals() -> Iterator[StopRequest]:
-    """Gives the signals back afterwards, for whoever calls `train` from a program of their own."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield StopRequest()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _local(config: Config, folder: RunFolder, monitor: Monitor, snapshot: Snapshot | None) -> Run:
-    device, threads = config.system.device, config.system.trainer_threads
-    if device == "auto":
-        import torch  # the learner is about to import it anyway
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    _say(f"plan             everything in this process, training on {device}, threads: {threads}")
-    return LocalRun(config, threads, device, monitor, snapshot)
-
-
-def _distributed(config: Config, folder: RunFolder, monitor: Monitor, snapshot: Snapshot | None) -> Run:
-    from muzero_ray.app import cluster  # here and below, so that a run in one process needs no Ray
-    from muzero_ray.app.distributed_run import DistributedRun
-
-    joined = cluster.connect(config)
-    plan = cluster.make_plan(config, joined)
-    monitor.use_actors(plan.num_actors)
-    _say(f"cluster          {joined}")
-    if joined.dashboard:
-        _say(f"dashboard        {joined.dashboard}  (it asks for the token that `ray get-auth-token` prints)")
-    _say(f"plan             {plan}")
-
-    def newest() -> Snapshot | None:
-        try:
-            return read_snapshot(newest_checkpoint(folder))
-        except CheckpointError:
-            return None
-
-    return DistributedRun(config, joined, plan, monitor, newest, snapshot)
 
 
 def _cause_in_words(error: Exception) -> str:
     """The cause as its own author would tell it: with a traceback if it is our bug or a game's."""
+    if isinstance(error, RunFailed):
+        told = game_in_words(error.cause) if isinstance(error.cause, Exception) else None
+        if told:
+            return f"{error.role}: {told}"
+    elif told := game_in_words(error):
+        return told
     if isinstance(error, RunFailed) and error.__cause__ is not None:
         return f"{error}\n\n{error.__cause__}"
     if isinstance(error, RunFailed):
@@ -370,7 +340,3 @@ def _cause_in_words(error: Exception) -> str:
     import traceback
 
     return "".join(traceback.format_exception(error)).rstrip()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ What the files hold is the business of the modules that write them.
 import os
 import platform
 import re
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -38,13 +39,17 @@ class RunFolder:
         """
         parent = Path(results) / game_label(game)
         stamp = time.strftime("%Y-%m-%d--%H-%M-%S")
+        told = "".join(f"{name}: {value}\n" for name, value in versions().items())  # first, since it takes a while
+        folder = None
         try:
             parent.mkdir(parents=True, exist_ok=True)
             folder = cls(_make_unique(parent, stamp))
             for path in (folder.checkpoints, folder.best):
                 path.mkdir()
-            folder.versions.write_text("".join(f"{name}: {value}\n" for name, value in versions().items()))
+            folder.versions.write_text(told)
         except OSError as error:
+            if folder is not None:
+                folder.remove()
             raise UserError(
                 f"results: cannot write to {parent} ({error.strerror}); "
                 "free the place or choose another with --results FOLDER"
@@ -65,18 +70,17 @@ class RunFolder:
         return folder
 
     @classmethod
-    def newest(cls, results: str | Path, game: str | None = None) -> "RunFolder":
-        """The run that was started last, of one game or (None) of any.
-
-        Raises:
-            UserError: if there is none.
-        """
+    def list_runs(cls, results: str | Path, game: str | None = None) -> list["RunFolder"]:
+        """All runs, of one game or (None) of any, the one that was started last first."""
         games = Path(results).glob(game_label(game) if game else "*")
         runs = [run for folder in games for run in folder.glob("*") if (run / "config.yaml").is_file()]
-        if not runs:
-            of_game = f" of {game}" if game else ""
-            raise UserError(f"no run{of_game} in {results}; name one with --resume RUN, or start one without --resume")
-        return cls(max(runs, key=lambda run: (run.name.partition("_")[0], len(run.name), run.name)))
+        runs.sort(key=lambda run: (run.name.partition("_")[0], len(run.name), run.name), reverse=True)
+        return [cls(run) for run in runs]
+
+    def remove(self) -> None:
+        """Removes the folder of a run that never began; one that holds a checkpoint stays."""
+        if not any(self.checkpoints.glob("step_*")):
+            shutil.rmtree(self.path, ignore_errors=True)
 
     @property
     def config(self) -> Path:

@@ -16,6 +16,8 @@ from muzero_ray.core.game import Game, GameSpec
 
 _NUMBERS = (float, int, np.floating, np.integer)
 _FLAGS = (bool, np.bool_)
+_NOT_THE_GAME = ("muzero_ray.", "importlib.")
+"""Beginnings of the names of modules that only lead to a game's code."""
 
 
 class GameError(ValueError):
@@ -23,6 +25,9 @@ class GameError(ValueError):
 
     key: tuple[str, ...] = ()
     """Equal for two violations of the same kind."""
+    game_traceback: str = ""
+    """The traceback of an exception of the game's own, from the game's code on; empty where there was none.
+    As text, since an exception that travels to another process leaves its traceback behind."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,14 @@ def turn_complaint(mover: int) -> Complaint:
         f"{mover} twice in a row",
         "let the other player pass, by an action of its own",
     )
+
+
+def game_traceback(cause: BaseException) -> str:
+    """The traceback of an exception in a game's code, as Python prints it, without the frames that led there."""
+    frames = cause.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith(_NOT_THE_GAME):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(cause), cause, frames)).rstrip()
 
 
 def raise_error(error: GameError) -> NoReturn:
@@ -269,7 +282,9 @@ class CheckedGame(Game):
         frames = traceback.extract_tb(cause.__traceback__)
         line = f" in line {frames[-1].lineno} of {frames[-1].filename.rsplit('/', 1)[-1]}" if frames else ""
         got = f"{type(cause).__name__}: {cause}{line}"
-        return self.error(method, Complaint(f"{method}()", "not raise", got, "mend the game's code"))
+        error = self.error(method, Complaint(f"{method}()", "not raise", got, "mend the game's code"))
+        error.game_traceback = game_traceback(cause)
+        return error
 
 
 def _form(outcome: object) -> str:

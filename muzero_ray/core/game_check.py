@@ -12,7 +12,7 @@ import numpy as np
 from muzero_ray.core.checked_game import CheckedGame, Complaint, GameError, reward_complaint
 from muzero_ray.core.game import Game, GameSpec
 
-__all__ = ["CheckedGame", "GameError", "check_game"]
+__all__ = ["CheckedGame", "GameError", "check_game", "spec_problems"]
 
 _MAX_NOTATION_CHECKS = 100  # the default string_to_action tries all A actions
 _ILLEGAL_PROBES = 5  # each plays the episode again up to there
@@ -69,13 +69,10 @@ def check_game(
         game = make_game()
     except Exception as error:
         return [f"{name or 'game'}: the constructor must not raise, got {type(error).__name__}: {error}; mend it"]
-    findings = _Findings()
-    checked = CheckedGame(game, name=name, report=findings.add) if _has_spec(game) else None
-    if checked is None:
-        got = type(getattr(game, "spec", None)).__name__
-        return [f"{name or type(game).__name__.lower()}: spec must be a GameSpec, got {got}; set spec = GameSpec(...)"]
-    if problems := _spec_problems(game.spec, checked.name):
+    if problems := spec_problems(game, name):
         return problems
+    findings = _Findings()
+    checked = CheckedGame(game, name=name, report=findings.add)
     rng = np.random.default_rng(seed)
     for episode in range(episodes):
         record = _Record(seed + episode)
@@ -96,11 +93,12 @@ def check_game(
     return findings.problems
 
 
-def _has_spec(game: Game) -> bool:
-    return isinstance(getattr(game, "spec", None), GameSpec)
-
-
-def _spec_problems(spec: GameSpec, name: str) -> list[str]:
+def spec_problems(game: Game, name: str | None = None) -> list[str]:
+    """What is wrong with a game's spec: one sentence each; for the name see `check_game`."""
+    name = name or type(game).__name__.lower()
+    spec = getattr(game, "spec", None)
+    if not isinstance(spec, GameSpec):
+        return [f"{name}: spec must be a GameSpec, got {type(spec).__name__}; set spec = GameSpec(...)"]
     problems = []
 
     def demand(holds: bool, wanted: str, got: object) -> None:

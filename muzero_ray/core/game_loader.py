@@ -17,22 +17,28 @@ from types import ModuleType
 from muzero_ray.core.game import Game
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+_MODULE_PREFIX = "_muzero_ray_game_"
 
 
 class GameLoadError(ValueError):
     """A game cannot be loaded; the message says why and what to do."""
 
 
-def games_folder() -> Path:
-    """The folder of the shipped games: `muzero_ray/games` in a wheel, else `games` of the checkout.
+def shipped_folder(name: str) -> Path:
+    """The folder `games` or `configs`: inside the package in a wheel, else at the top of the checkout.
 
     Raises:
         GameLoadError: if neither exists.
     """
-    for folder in (_PACKAGE / "games", _PACKAGE.parent / "games"):
+    for folder in (_PACKAGE / name, _PACKAGE.parent / name):
         if folder.is_dir():
             return folder
-    raise GameLoadError(f"no folder of games beside or inside {_PACKAGE}; install muzero-ray again")
+    raise GameLoadError(f"no folder {name!r} inside or beside {_PACKAGE}; install muzero-ray again")
+
+
+def games_folder() -> Path:
+    """The folder of the shipped games; see `shipped_folder`."""
+    return shipped_folder("games")
 
 
 def shipped_games() -> list[str]:
@@ -112,9 +118,19 @@ def load_game_class(name: str) -> type[Game]:
     return game
 
 
+def raised_in_game(error: BaseException) -> bool:
+    """Whether an exception passed through the code of a game's file."""
+    frames = error.__traceback__
+    while frames is not None:
+        if frames.tb_frame.f_globals.get("__name__", "").startswith(_MODULE_PREFIX):
+            return True
+        frames = frames.tb_next
+    return False
+
+
 def _import_file(path: Path) -> ModuleType:
     # The number keeps two files of the same name apart; the module must be findable for dataclasses and pickle.
-    module_name = f"_muzero_ray_game_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
+    module_name = f"{_MODULE_PREFIX}{path.stem}_{zlib.crc32(str(path).encode()):08x}"
     module_spec = importlib.util.spec_from_file_location(module_name, path)
     if module_spec is None or module_spec.loader is None:
         raise GameLoadError(f"{path}: Python cannot import this file")

@@ -42,7 +42,7 @@ class Parameters(NamedTuple):
     """
 
     observation_mean: np.ndarray  # [X]; of length 0 where observations are not normalised
-    observation_std: np.ndarray  # [X], the same
+    observation_spread: np.ndarray  # [X], the same
     observation_matrix: np.ndarray  # [X, M] R1, times 1/255 for frames
     observation_bias: np.ndarray  # [M]
     observation_norm: np.ndarray  # [2, M] LayerNorm's factor and offset
@@ -96,7 +96,7 @@ def initial(parameters: Parameters, decoding: Decoding, buffers: Buffers) -> Non
     observations = buffers.observations
     latents = buffers.latents[0]
     if len(parameters.observation_mean) > 0:
-        _normalize(observations, parameters.observation_mean, parameters.observation_std)
+        _normalize(observations, parameters.observation_mean, parameters.observation_spread)
     np.dot(observations, parameters.observation_matrix, buffers.hidden)
     for row in range(len(observations)):
         _add_norm_relu(buffers.hidden[row], parameters.observation_bias, parameters.observation_norm)
@@ -176,11 +176,11 @@ def _predict(latents: np.ndarray, parameters: Parameters, decoding: Decoding, bu
 
 
 @_compile
-def _normalize(x: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
-    """x = clip((x - mean) / std), in place, for `[B, X]`."""
+def _normalize(x: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> None:
+    """x = clip((x - mean) / spread), in place, for `[B, X]`."""
     for row in range(x.shape[0]):
         for i in range(x.shape[1]):
-            y = (x[row, i] - mean[i]) / std[i]
+            y = (x[row, i] - mean[i]) / spread[i]
             y = y if y > -_OBSERVATION_CLIP else -_OBSERVATION_CLIP
             x[row, i] = y if y < _OBSERVATION_CLIP else _OBSERVATION_CLIP
 

@@ -135,7 +135,7 @@ class CompiledMLP:
         for name in ("representation_norm", "dynamics_norm"):
             shapes |= {f"{name}.weight": (hidden,), f"{name}.bias": (hidden,)}
         if self._normalizes_observations:
-            shapes |= {name: (self._observation_size,) for name in ("observation_mean", "observation_std")}
+            shapes |= {name: (self._observation_size,) for name in ("observation_mean", "observation_spread")}
         return shapes
 
 
@@ -154,7 +154,7 @@ def _fold(weights: Weights, observation_scale: np.float32) -> kernels.Parameters
     nothing = np.empty(0, dtype=np.float32)  # where observations are not normalised
     return kernels.Parameters(
         observation_mean=np.array(weights.get("observation_mean", nothing), dtype=np.float32),
-        observation_std=np.array(weights.get("observation_std", nothing), dtype=np.float32),
+        observation_spread=np.array(weights.get("observation_spread", nothing), dtype=np.float32),
         observation_matrix=matrix("representation_1") * observation_scale,
         observation_bias=vector("representation_1"),
         observation_norm=norm("representation_norm"),

@@ -18,7 +18,7 @@ from muzero_ray.core.game import GameSpec
 from muzero_ray.core.types import Batch, Weights
 from muzero_ray.nn.losses import Loss, TensorBatch, compute_loss
 from muzero_ray.nn.networks import MuZeroNetwork, build_network, to_weights
-from muzero_ray.nn.running_statistics import Statistics, mean_and_std, merge, no_statistics, statistics_of
+from muzero_ray.nn.running_statistics import Statistics, mean_and_spread, merge, no_statistics, statistics_of
 
 
 class NonFiniteLoss(ValueError):
@@ -124,6 +124,8 @@ class Learner:
                 "count": self._statistics.count,
                 "mean": torch.from_numpy(self._statistics.mean),
                 "squares": torch.from_numpy(self._statistics.squares),
+                "low": torch.from_numpy(self._statistics.low),
+                "high": torch.from_numpy(self._statistics.high),
             },
             "training_steps": self._training_steps,
         }
@@ -137,8 +139,9 @@ class Learner:
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._target_weights = {name: tensor.cpu().numpy().copy() for name, tensor in state["target_weights"].items()}
-        count, mean, squares = (state["observation_statistics"][name] for name in ("count", "mean", "squares"))
-        self._statistics = Statistics(int(count), mean.cpu().numpy().copy(), squares.cpu().numpy().copy())
+        known = dict(state["observation_statistics"])
+        count = int(known.pop("count"))
+        self._statistics = Statistics(count, **{name: tensor.cpu().numpy().copy() for name, tensor in known.items()})
         self._training_steps = int(state["training_steps"])
 
     def to_bytes(self) -> bytes:
@@ -161,7 +164,7 @@ class Learner:
 
     def _normalize_by(self, statistics: Statistics) -> None:
         if self.network.normalizes_observations:
-            self.network.normalize_by(*mean_and_std(statistics))
+            self.network.normalize_by(*mean_and_spread(statistics))
 
     def _set_learning_rate(self) -> float:
         rate = learning_rate(

@@ -62,7 +62,7 @@ class MuZeroNetwork(nn.Module):
     `representation_norm`, `representation_2`, `representation_3`, `dynamics_1` (D1, d1),
     `action_rows` (E), `dynamics_norm`, `dynamics_2`, `prediction_1` and `prediction_2`, each with
     `.weight` (a linear layer's is `[out, in]`) and, but for `action_rows`, `.bias`. With them, where
-    observations are normalised, travel the buffers `observation_mean` (m) and `observation_std` (s).
+    observations are normalised, travel the buffers `observation_mean` (m) and `observation_spread` (s).
 
     With `consistency`, a projector H-M-H and a predictor H-H/2-H (M = `hidden_size`) serve the
     self-supervised loss of EfficientZero, arXiv:2111.00210. They are never part of the weights
@@ -72,7 +72,7 @@ class MuZeroNetwork(nn.Module):
     bins_of_reward: Tensor
     bins_of_value: Tensor
     observation_mean: Tensor
-    observation_std: Tensor
+    observation_spread: Tensor
 
     def __init__(self, config: NetworkConfig, spec: GameSpec, consistency: bool) -> None:
         super().__init__()
@@ -116,21 +116,21 @@ class MuZeroNetwork(nn.Module):
             )
         if self.normalizes_observations:
             self.register_buffer("observation_mean", torch.zeros(self.observation_size))
-            self.register_buffer("observation_std", torch.ones(self.observation_size))
+            self.register_buffer("observation_spread", torch.ones(self.observation_size))
         self.register_buffer("bins_of_reward", self.reward_support.bins(), persistent=False)
         if self.value_support is not None:
             self.register_buffer("bins_of_value", self.value_support.bins(), persistent=False)
 
-    def normalize_by(self, mean: np.ndarray, std: np.ndarray) -> None:
-        """From now on normalises observations by these, each `[X]` float32 and std above 0."""
+    def normalize_by(self, mean: np.ndarray, spread: np.ndarray) -> None:
+        """From now on normalises observations by these, each `[X]` float32 and spread above 0."""
         self.observation_mean.copy_(torch.from_numpy(mean))
-        self.observation_std.copy_(torch.from_numpy(std))
+        self.observation_spread.copy_(torch.from_numpy(spread))
 
     def represent(self, observations: Tensor) -> Tensor:
         """Encodes `[B, ...]` observations of the game's dtype as `[B, H]` latent states."""
         x = observations.flatten(1).float()
         if self.normalizes_observations:
-            x = ((x - self.observation_mean) / self.observation_std).clamp(-OBSERVATION_CLIP, OBSERVATION_CLIP)
+            x = ((x - self.observation_mean) / self.observation_spread).clamp(-OBSERVATION_CLIP, OBSERVATION_CLIP)
         elif self.observation_scale != 1.0:
             x = x * self.observation_scale
         x = F.relu(self.representation_norm(self.representation_1(x)))

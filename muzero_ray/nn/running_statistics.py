@@ -1,4 +1,4 @@
-"""Mean and standard deviation of all observations trained on so far, batch after batch.
+"""Mean, spread and range of all observations trained on so far, batch after batch.
 
 Pure functions over immutable values, in float64 on the CPU: over a long run float32 would stop noticing
 new batches. `learner` says when a batch is merged; `networks` applies the result to observations.
@@ -9,8 +9,11 @@ from typing import Final
 
 import numpy as np
 
-SMALLEST_STD: Final = 1e-2
-"""Floor of the standard deviation: a feature that has hardly varied so far must not blow up when it does."""
+SMALLEST_SPREAD: Final = 1e-2
+"""Floor of the spread: a feature that has hardly varied so far must not blow up when it does."""
+
+FARTHEST: Final = 5.0
+"""How far from 0 a scaled feature may lie, among those seen so far."""
 
 
 @dataclass(frozen=True)
@@ -20,19 +23,21 @@ class Statistics:
     count: int  # rows
     mean: np.ndarray  # [X] float64; 0 where count is
     squares: np.ndarray  # [X] float64; the sum over the rows of (x - mean)^2, M2 in the literature
+    low: np.ndarray  # [X] float64; smallest value; infinite where count is 0
+    high: np.ndarray  # [X] float64; largest value; minus infinity where count is 0
 
 
 def no_statistics(size: int) -> Statistics:
     """Statistics of no rows, for X = `size` features."""
-    return Statistics(0, np.zeros(size), np.zeros(size))
+    return Statistics(0, np.zeros(size), np.zeros(size), np.full(size, np.inf), np.full(size, -np.inf))
 
 
 def statistics_of(rows: np.ndarray) -> Statistics:
     """Statistics of `[n, X]` rows, n >= 1."""
     rows = rows.astype(np.float64)
-    mean = rows.mean(axis=0)
+    mean, low, high = rows.mean(axis=0), rows.min(axis=0), rows.max(axis=0)
     rows -= mean
-    return Statistics(len(rows), mean, np.einsum("nx,nx->x", rows, rows))
+    return Statistics(len(rows), mean, np.einsum("nx,nx->x", rows, rows), low, high)
 
 
 def merge(first: Statistics, second: Statistics) -> Statistics:
@@ -56,13 +61,26 @@ def merge(first: Statistics, second: Statistics) -> Statistics:
         count,
         first.mean + difference * (second.count / count),
         first.squares + second.squares + difference**2 * (first.count * second.count / count),
+        np.minimum(first.low, second.low),
+        np.maximum(first.high, second.high),
     )
 
 
-def mean_and_std(statistics: Statistics) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation, the latter at least `SMALLEST_STD`; 0 and 1 of no rows. Each `[X]` float32."""
+def mean_and_spread(statistics: Statistics) -> tuple[np.ndarray, np.ndarray]:
+    """What to subtract from observations, and what to divide them by; 0 and 1 for no rows. Each `[X]` float32.
+
+    The spread is the standard deviation, or more where single values lie far out: a cart that is balanced for
+    longer gets to places that the first thousands of steps never saw, many of their deviations away. Divided
+    by these alone, and clipped, all such places would look the same.
+
+    >>> mean, spread = mean_and_spread(statistics_of(np.array([[1.0], [3.0]])))
+    >>> mean.tolist(), spread.tolist()
+    ([2.0], [1.0])
+    """
     mean = statistics.mean.astype(np.float32)
     if statistics.count == 0:
         return mean, np.ones_like(mean)
     std = np.sqrt(statistics.squares / statistics.count)
-    return mean, np.maximum(std, SMALLEST_STD).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # infinite observations make a loss that is reported
+        farthest = np.maximum(statistics.high - statistics.mean, statistics.mean - statistics.low)
+    return mean, np.maximum(np.maximum(std, farthest / FARTHEST), SMALLEST_SPREAD).astype(np.float32)

@@ -73,7 +73,7 @@ class ReplayBuffer:
         Raises:
             ValueError: if there is not room for two states.
         """
-        bytes_per_state = States.allocate(spec, 1).nbytes + SumTree.BYTES_PER_SLOT
+        bytes_per_state = self.bytes_per_state(spec)
         if capacity_bytes < 2 * bytes_per_state:
             raise ValueError(
                 f"replay: capacity_bytes must hold at least 2 states of {bytes_per_state} bytes, got {capacity_bytes}"
@@ -93,6 +93,11 @@ class ReplayBuffer:
         self._tree = SumTree(self._ring.capacity)
         self._max_priority = 1.0
         self._total_steps = 0
+
+    @staticmethod
+    def bytes_per_state(spec: GameSpec) -> int:
+        """Memory that one state of a game takes, its priority included."""
+        return States.allocate(spec, 1).nbytes + SumTree.BYTES_PER_SLOT
 
     @property
     def capacity(self) -> int:

@@ -13,7 +13,9 @@ import pytest
 from muzero_ray.app import cli, config_io
 from muzero_ray.app.checkpoint import save_best, save_checkpoint
 from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.core.checked_game import GameError
 from muzero_ray.core.config import Config
+from muzero_ray.core.game_loader import GameLoadError
 from muzero_ray.core.types import Episode
 
 
@@ -25,11 +27,12 @@ def in_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Stands for `app.run`: remembers what it was asked to train."""
+    """Stands for `app.run`: remembers what it was asked to train, and writes the configuration, as that does."""
     calls = []
 
     def train(config, run, resume):
         calls.append((config, run, resume))
+        config_io.write_config(run.config, config)
         return 0
 
     monkeypatch.setitem(sys.modules, "muzero_ray.app.run", SimpleNamespace(train=train))
@@ -66,7 +69,7 @@ def test_train_options_reach_the_run_and_its_folder(in_folder, trained):
 
 
 def test_config_file_replaces_the_games_own_and_may_name_the_game(in_folder, trained):
-    (in_folder / "mine.yaml").write_text("game: tictactoe\nseed: 5\n")
+    (in_folder / "mine.yaml").write_text("game: tictactoe\nseed: 5\nsearch: {q_normalization: node}\n")
     assert cli.main(["train", "--config", "mine.yaml", "--seed", "6"]) == 0
     config = trained[0][0]
     assert (config.game, config.seed) == ("tictactoe", 6)
@@ -116,15 +119,116 @@ def test_results_that_cannot_be_written_stop_the_run(in_folder, trained, capsys)
 def test_resume_continues_the_newest_run_of_the_game(in_folder, trained):
     run = make_run(in_folder, seed=7)
     make_run(in_folder, game="tictactoe")
-    leftover = run.checkpoints / ".unfinished-step_000000020-1"
-    leftover.mkdir()
     assert cli.main(["train", "--game", "cartpole", "--resume", "--train.env-steps", "500000"]) == 0
     config, resumed, checkpoint = trained[0]
     assert resumed.path.resolve() == run.path.resolve()
     assert (config.seed, config.train.env_steps) == (7, 500_000)
     assert checkpoint.training_steps == 10
     assert config_io.read_config(run.config).train.env_steps == 500_000
-    assert not leftover.exists()
+
+
+def test_resume_passes_over_a_newer_run_without_a_checkpoint_and_says_so(in_folder, trained, caplog):
+    run = make_run(in_folder)
+    later = RunFolder.create(in_folder / "results", "cartpole")
+    config_io.write_config(later.config, Config(game="cartpole"))
+    assert cli.main(["train", "--resume"]) == 0
+    assert trained[0][1].path.resolve() == run.path.resolve()
+    assert f"passed over: results/cartpole/{later.path.name}" in caplog.text
+    assert "it stopped before its first checkpoint" in caplog.text
+
+
+def test_resume_of_a_named_run_without_a_checkpoint_is_refused(in_folder, trained, capsys):
+    run = RunFolder.create(in_folder / "results", "cartpole")
+    config_io.write_config(run.config, Config(game="cartpole"))
+    assert "wanted a checkpoint, but it stopped before its first" in told(capsys, "train", "--resume", str(run.path))
+    assert trained == []
+
+
+@pytest.mark.parametrize("where", ["command line", "file"])
+def test_file_of_a_game_is_found_again_from_every_folder(in_folder, trained, monkeypatch, where):
+    (in_folder / "mygame.py").write_text(BROKEN_GAME.replace('float("nan")', "0.0"))
+    (in_folder / "mine.yaml").write_text("game: mygame.py\n")
+    words = ["--game", "mygame.py"] if where == "command line" else ["--config", "mine.yaml"]
+    assert cli.main(["train", *words]) == 0
+    config, run, _ = trained[0]
+    assert config.game == str(in_folder / "mygame.py")
+    assert run.path.parent.name == "mygame"
+    manifest = {"training_steps": 1, "env_steps": 1, "seconds": 0.0}
+    save_checkpoint(run, learner_state=b"", weights={"w": np.ones(1)}, buffer_state={}, manifest=manifest, keep=3)
+    path = run.path.absolute()
+    (in_folder / "elsewhere").mkdir()
+    monkeypatch.chdir(in_folder / "elsewhere")
+    assert cli.main(["train", "--resume", str(path)]) == 0
+    assert trained[1][0].game == config.game
+
+
+def test_options_that_do_not_fit_the_game_are_told_with_the_other_mistakes(in_folder, trained, capsys):
+    text = told(
+        capsys,
+        *("train", "--game", "cartpole", "--search.q-normalization", "bounds", "--network.value-head", "scalar"),
+        *("--seed", "-1", "--sed", "2"),
+    )
+    assert text.startswith("error: the configuration has 4 mistakes:\n")
+    assert "search.q_normalization: bounds needs a game that states its value_bounds" in text
+    assert "network.value_head: scalar needs a game that states its value_bounds" in text
+    assert "--seed: wanted at least 0" in text
+    assert trained == []
+    assert list(in_folder.iterdir()) == []
+
+
+def test_game_that_cannot_be_reset_is_refused_with_the_lines_of_its_own_file(in_folder, trained, capsys):
+    (in_folder / "broken.py").write_text(BROKEN_GAME.replace("return np.zeros(1, np.float32), {}", "return 1 // 0"))
+    assert cli.main(["train", "--game", "broken.py"]) == 2
+    text = capsys.readouterr().err
+    assert "broken.reset: reset() must not raise, got ZeroDivisionError" in text
+    assert "line 9, in reset" in text
+    assert "muzero_ray/" not in text
+    assert trained == []
+
+
+def test_ctrl_c_ends_a_command_without_a_traceback(in_folder, monkeypatch, capsys):
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    for name in ("evaluate", "watch", "bench", "check-game", "train"):
+        monkeypatch.setitem(cli.COMMANDS, name, interrupted)
+        assert cli.main([name]) == 130
+        assert capsys.readouterr() == ("", "stopped\n")
+
+
+def test_game_that_breaks_its_contract_later_is_told_in_a_sentence(in_folder, fake_agent, monkeypatch, capsys):
+    def evaluate(*args, **kwargs):
+        raise GameError("mygame.step: reward must be finite, got nan")
+
+    run = make_run(in_folder)
+    monkeypatch.setattr(sys.modules["muzero_ray.play.evaluation"], "evaluate", evaluate)
+    assert told(capsys, "evaluate", str(run.path)) == "error: mygame.step: reward must be finite, got nan\n"
+
+
+def test_game_whose_file_is_gone_is_told_in_a_sentence(in_folder, fake_agent, monkeypatch, capsys):
+    def gone(config, weights):
+        raise GameLoadError("game: no file 'mygame.py'")
+
+    run = make_run(in_folder)
+    monkeypatch.setattr(sys.modules["muzero_ray.actors.build"], "Agent", gone)
+    assert told(capsys, "watch", str(run.path)) == "error: game: no file 'mygame.py'\n"
+
+
+def test_blas_has_one_thread_unless_the_user_says_otherwise():
+    code = (
+        "import os, sys\n"
+        "class Spy:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'numpy': print(os.environ.get('OPENBLAS_NUM_THREADS'))\n"
+        "sys.meta_path.insert(0, Spy())\n"
+        "import muzero_ray.app.cli\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    for given, wanted in (({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**environment, **given}, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == [wanted], "decided before NumPy is imported"
 
 
 def test_resume_of_a_named_run_falls_back_to_an_older_checkpoint(in_folder, trained, caplog):
@@ -154,7 +258,9 @@ def test_resume_and_config_exclude_each_other(capsys):
 
 
 def test_resume_without_a_run_says_so(in_folder, capsys):
-    assert "no run of chess in results" in told(capsys, "train", "--resume", "--game", "chess")
+    assert "no run of chess in results that could be resumed; name one with --resume RUN" in told(
+        capsys, "train", "--resume", "--game", "chess"
+    )
 
 
 def test_help_comes_at_once_with_every_option_and_this_games_default():

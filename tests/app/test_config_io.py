@@ -1,5 +1,7 @@
 """What is read from files and command lines, and every sentence in which a mistake is told."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from muzero_ray.app import config_io
 from muzero_ray.app.config_io import ConfigFile
 from muzero_ray.app.errors import UserError
 from muzero_ray.core.config import Config
+from muzero_ray.core.game_loader import shipped_folder
 
 NO_FILE = ConfigFile(None, {})
 
@@ -151,6 +154,34 @@ def test_combination_with_a_wrong_value_is_no_second_mistake():
     assert message(file).splitlines()[1:] == ["  replay.min_steps: wanted at least 0, got -1 (a.yaml)"]
 
 
+def test_misfits_are_told_with_the_other_mistakes_unless_they_follow_from_one():
+    def misfits(config: Config) -> list[str]:
+        return ["search.q_normalization: does not fit", f"train.batch_size: {config.train.batch_size} does not fit"]
+
+    overrides = {"train.batch_size": "none", "seed": "x"}
+    with pytest.raises(UserError) as caught:
+        config_io.make_config(NO_FILE, overrides, (), misfits)
+    assert str(caught.value).splitlines()[1:] == [
+        "  --seed: wanted a whole number, got 'x'",
+        "  --train.batch-size: wanted a whole number, got 'none'",
+        "  search.q_normalization: does not fit",
+    ]
+
+
+def test_configuration_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "config.yaml"
+    config_io.write_config(path, Config(seed=1))
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        config_io.write_config(path, Config(seed=2))
+    assert config_io.read_config(path).seed == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_override_of_something_that_is_no_section_keeps_the_mistake():
     assert "search: wanted a section" in message(ConfigFile(Path("a.yaml"), {"search": 5}), {"search.q_floor": "0.1"})
 
@@ -195,7 +226,7 @@ def test_game_file_finds_the_yaml_beside_it_or_in_a_sibling_folder(tmp_path):
 
 
 def test_shipped_configurations_are_valid():
-    paths = [path for folder in config_io.shipped_folders("configs") for path in folder.glob("*.yaml")]
+    paths = list(shipped_folder("configs").glob("*.yaml"))
     assert paths
     for path in paths:
         config_io.make_config(config_io.game_file(path.stem))

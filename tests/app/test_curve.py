@@ -1,13 +1,17 @@
 """The learning curve: its statistics, and that it goes on where it stopped."""
 
+import errno
 import json
 import math
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from muzero_ray.app.curve import Curve, EvaluationPoint, Statistics, describe
+from muzero_ray.app.files import PatientFile
 
 
 def test_statistics_of_four_returns_by_hand():
@@ -69,3 +73,30 @@ def test_new_curve_begins_empty_even_where_a_file_lies(tmp_path):
     Curve(tmp_path / "curve.jsonl").add_evaluation(point(1, 1.0))
     assert Curve(tmp_path / "curve.jsonl").evaluations == []
     assert (tmp_path / "curve.jsonl").read_text() == ""
+
+
+def test_curve_that_cannot_be_written_on_resuming_is_left_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "curve.jsonl"
+    curve = Curve(path)
+    curve.add_evaluation(point(100, 10.0))
+    curve.add_evaluation(point(200, 20.0))
+    curve.close()
+    before = path.read_text()
+    monkeypatch.setattr("os.fsync", no_room)
+    with pytest.raises(OSError, match="No space left"):
+        Curve(path, resume_at=150)
+    assert path.read_text() == before
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_full_disk_costs_no_evaluation(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("muzero_ray.app.curve.PatientFile", lambda path: PatientFile(Path("/dev/full")))
+    curve = Curve(tmp_path / "curve.jsonl")
+    assert curve.add_evaluation(point(100, 10.0))
+    curve.add_episodes(120, [1.0])
+    curve.close()
+    assert [each.env_steps for each in curve.evaluations] == [100]
+    assert len(caplog.records) == 1

@@ -156,7 +156,7 @@ def test_a_head_killed_at_any_moment_can_be_resumed(tmp_path):
                 break
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
-        folder = RunFolder.newest(tmp_path / "results", "cartpole")
+        folder = RunFolder.list_runs(tmp_path / "results", "cartpole")[0]
         checkpoint = newest_checkpoint(folder)
         counters.append((checkpoint.env_steps, checkpoint.training_steps, checkpoint.seconds))
         words = ["--resume", str(folder.path)]

@@ -1,9 +1,13 @@
 """TensorBoard's files, read back with TensorBoard's own reader."""
 
+from pathlib import Path
+
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from muzero_ray.app import metrics
 from muzero_ray.app.curve import EvaluationPoint
+from muzero_ray.app.files import PatientFile
 from muzero_ray.app.metrics import METRICS, MetricsWriter
 from muzero_ray.app.run_folder import RunFolder
 from muzero_ray.core.config import Config
@@ -70,3 +74,14 @@ def test_every_metric_has_a_group_a_unit_and_a_meaning():
         assert what
         assert metric.unit
         assert metric.meaning
+
+
+def test_full_disk_neither_ends_the_run_nor_keeps_it_waiting(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(metrics, "PatientFile", lambda path: PatientFile(Path("/dev/full")))
+    writer = MetricsWriter(RunFolder(tmp_path))
+    for step in range(100):  # far more than tensorboardX queues
+        writer.write(step, {"loss/total": 1.0})
+    writer.flush()
+    writer.close()
+    assert len(caplog.records) == 1
+    assert "cannot be written: No space left on device" in caplog.text

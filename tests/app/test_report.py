@@ -1,6 +1,8 @@
 """What a finished run leaves behind."""
 
+import errno
 import json
+import os
 
 import imageio.v2 as imageio
 import numpy as np
@@ -48,6 +50,7 @@ def test_digest_differs_with_what_shapes_the_result_and_with_nothing_else():
     digest = report.config_digest(Config())
     assert digest == report.config_digest(Config(results="elsewhere", system=SystemConfig(device="cpu")))
     assert digest != report.config_digest(Config(seed=1))
+    assert report.config_digest(Config(game="/here/mine.py")) == report.config_digest(Config(game="/there/mine.py"))
     assert digest != report.config_digest(Config(train=TrainConfig(td_steps=3)))
 
 
@@ -94,6 +97,28 @@ def test_gif_is_written_with_one_sentence_where_no_mp4_can_be(tmp_path, monkeypa
     assert [record.getMessage() for record in caplog.records] == [
         "no mp4 could be written (no ffmpeg); a gif is written: `pip install imageio[ffmpeg]`"
     ]
+
+
+def test_full_disk_leaves_what_an_earlier_part_of_the_run_has_written(tmp_path, curve, monkeypatch):
+    run = RunFolder(tmp_path)
+    summary = report.summarize(Config(), curve, env_steps=1000, training_steps=120, seconds=1.0)
+    report.write_summary(run, summary)
+    report.draw_learning_curve(run.learning_curve, curve, "lunarlander")
+    video = report.write_video(run.video, frames())
+    before = [path.read_bytes() for path in (run.summary, run.learning_curve, video)]
+
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    for write in (
+        lambda: report.write_summary(run, summary),
+        lambda: report.draw_learning_curve(run.learning_curve, curve, "another"),
+        lambda: report.write_video(run.video, frames(5)),
+    ):
+        with pytest.raises(OSError, match="No space left"):
+            write()
+    assert [path.read_bytes() for path in (run.summary, run.learning_curve, video)] == before
 
 
 def test_video_without_frames_is_an_error(tmp_path):

@@ -1,19 +1,24 @@
 """Whole runs in one process: what they leave behind, how they go on, and how they fail."""
 
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 from reference.tiny_runs import tiny_config, write_game
 
-from muzero_ray.app import config_io, run
+from muzero_ray.app import config_io, report, run
 from muzero_ray.app.checkpoint import list_checkpoints
 from muzero_ray.app.checkpoint_reader import newest_checkpoint
+from muzero_ray.app.errors import UserError
+from muzero_ray.app.local_run import LocalRun
 from muzero_ray.app.run_folder import RunFolder
 
 
@@ -177,7 +182,123 @@ def test_a_signal_stops_a_run_after_a_checkpoint(tmp_path, number):
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert "go on with: python train.py --resume" in told
-    folder = RunFolder.newest(tmp_path / "results", "cartpole")
+    assert re.search(r"go on with: \S*muzero-ray train --resume \S+/results/cartpole/", told)
+    folder = RunFolder.list_runs(tmp_path / "results", "cartpole")[0]
     assert newest_checkpoint(folder).training_steps > 0
     assert json.loads(folder.summary.read_text())["finished"] is False
+
+
+def test_configuration_is_written_only_once_the_run_is_known_to_be_possible(tmp_path):
+    config = tiny_config(results=str(tmp_path), system={"device": "cuda"})
+    _, folder = start(tmp_path)
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+    with pytest.raises(UserError, match=r"system\.device: cuda was asked for, but torch finds no GPU"):
+        run.train(config, folder, newest_checkpoint(folder))
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()} == before
+
+
+def test_start_that_fails_half_way_is_told_in_a_sentence_and_leaves_no_folder(tmp_path):
+    game = write_game(tmp_path, "return np.zeros(2, dtype=np.float32), 0.0, False, False, {}")
+    game.write_text(game.read_text().replace("self.moves = 0", "self.moves = 0 // (seed == 0)"))
+    config = tiny_config(results=str(tmp_path / "results"), game=str(game))
+    folder = RunFolder.create(config.results, config.game)
+    with pytest.raises(UserError, match=r"mygame\.reset: reset\(\) must not raise, got ZeroDivisionError") as caught:
+        run.train(config, folder, None)
+    assert "0 // (seed == 0)" in str(caught.value), "the line of the game's own file"
+    assert not folder.path.exists()
+
+
+def test_start_that_runs_out_of_memory_is_told_in_a_sentence(tmp_path):
+    with pytest.raises(UserError, match="Unable to allocate"):
+        start(tmp_path, replay={"capacity_steps": 10**14, "capacity_mb": 10**12})
+
+
+class Signal:
+    """Sends a signal to this process the first time something is called."""
+
+    def __init__(self, number: int, instead_of, then=lambda: None) -> None:
+        self.number, self.instead_of, self.then = number, instead_of, then
+        self.sent = False
+
+    def __call__(self, *args, **kwargs):
+        if not self.sent:
+            self.sent = True
+            os.kill(os.getpid(), self.number)
+            time.sleep(0.01)
+            self.then()
+        return self.instead_of(*args, **kwargs)
+
+
+def unreachable() -> None:
+    raise AssertionError("the signal did not stop this")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_during_the_start_stops_it_where_it_is_and_leaves_nothing(tmp_path, monkeypatch, capsys, number):
+    monkeypatch.setattr("muzero_ray.app.start.LocalRun", Signal(number, LocalRun, then=unreachable))
+    before = signal.getsignal(number)
+    code, folder = start(tmp_path)
+    assert code == 128 + number
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped before the run began"
+    assert not folder.path.exists()
+    assert signal.getsignal(number) == before
+
+
+def test_signal_during_the_start_of_a_resumed_run_leaves_it_as_it_was(tmp_path, monkeypatch, capsys):
+    _, folder = start(tmp_path)
+    before = newest_checkpoint(folder)
+    monkeypatch.setattr("muzero_ray.app.start.LocalRun", Signal(signal.SIGINT, LocalRun))
+    code, _ = start(tmp_path, resume=before, folder=folder)
+    assert code == 130
+    assert f"{folder.path} is as it was" in capsys.readouterr().err
+    assert newest_checkpoint(folder).env_steps == before.env_steps
+
+
+def test_evaluation_in_this_process_does_not_keep_a_signal_waiting(tmp_path, monkeypatch, capsys):
+    evaluate = Signal(signal.SIGINT, LocalRun.evaluate, then=unreachable)
+    monkeypatch.setattr(LocalRun, "evaluate", lambda *args: evaluate(*args))
+    code, folder = start(tmp_path)
+    assert code == 130
+    assert "go on with" in capsys.readouterr().err
+    assert newest_checkpoint(folder).training_steps > 0
+    assert json.loads(folder.summary.read_text())["finished"] is False
+
+
+def test_second_signal_leaves_at_once_without_a_traceback(tmp_path, monkeypatch, capsys):
+    step = Signal(signal.SIGINT, LocalRun.step, then=lambda: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(LocalRun, "step", lambda *args: step(*args))
+    code, _ = start(tmp_path)
+    told = capsys.readouterr().err
+    assert code == 130
+    assert "left at once" in told
+    assert "Traceback" not in told
+
+
+def test_signal_after_the_report_has_begun_lets_it_finish(tmp_path, monkeypatch):
+    monkeypatch.setattr(run.report, "write_summary", Signal(signal.SIGTERM, run.report.write_summary))
+    code, folder = start(tmp_path)
+    assert code == 0
+    assert json.loads(folder.summary.read_text())["finished"] is True
+    assert folder.learning_curve.is_file()
+
+
+def test_full_disk_at_the_end_costs_the_extras_and_not_the_run(tmp_path, monkeypatch, capsys):
+    def no_room(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(report, "write_whole", no_room)
+    code, folder = start(tmp_path, evaluate={"video": True})
+    told = capsys.readouterr().err
+    assert code == 0
+    for what in ("summary", "picture", "video"):
+        assert re.search(rf"no {what} +No space left on device", told)
+    assert "final evaluation" in told
+    assert newest_checkpoint(folder).env_steps >= 320
+
+
+def test_run_can_be_started_from_a_thread_where_no_signals_can_be_taken(tmp_path):
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(start(tmp_path)[0]))
+    thread.start()
+    thread.join()
+    assert codes == [0]

@@ -29,21 +29,31 @@ def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch)
     monkeypatch.setattr(time, "strftime", lambda _: "2030-01-01--00-00-00")
     runs = [finished(RunFolder.create(tmp_path, "cartpole")) for _ in range(11)]
     assert len({run.path for run in runs}) == 11
-    assert RunFolder.newest(tmp_path, "cartpole") == runs[-1]
+    assert RunFolder.list_runs(tmp_path, "cartpole") == runs[::-1]
 
 
-def test_newest_run_is_of_the_game_that_was_named_or_of_any(tmp_path, monkeypatch):
+def test_runs_of_the_game_that_was_named_or_of_any_are_listed_newest_first(tmp_path, monkeypatch):
     runs = {}
     for day, game in enumerate(["tictactoe", "cartpole", "cartpole", "tictactoe"], start=1):
         monkeypatch.setattr(time, "strftime", lambda _, day=day: f"2030-01-{day:02d}--00-00-00")
         runs[day] = finished(RunFolder.create(tmp_path, game))
-    assert RunFolder.newest(tmp_path, "cartpole") == runs[3]
-    assert RunFolder.newest(tmp_path) == runs[4]
+    assert RunFolder.list_runs(tmp_path, "cartpole") == [runs[3], runs[2]]
+    assert RunFolder.list_runs(tmp_path) == [runs[4], runs[3], runs[2], runs[1]]
+    assert RunFolder.list_runs(tmp_path, "chess") == []
 
 
-def test_no_run_to_be_found_is_told_in_a_sentence(tmp_path):
-    with pytest.raises(UserError, match=r"no run of chess in .*; name one with --resume RUN"):
-        RunFolder.newest(tmp_path, "chess")
+def test_start_without_a_configuration_is_no_run(tmp_path):
+    RunFolder.create(tmp_path, "cartpole")
+    assert RunFolder.list_runs(tmp_path) == []
+
+
+def test_folder_of_a_run_that_never_began_is_removed_and_one_with_a_checkpoint_never(tmp_path):
+    idle, used = (finished(RunFolder.create(tmp_path, "cartpole")) for _ in range(2))
+    (used.checkpoints / "step_000000001").mkdir()
+    idle.remove()
+    used.remove()
+    assert not idle.path.exists()
+    assert used.config.is_file()
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -69,3 +79,4 @@ def test_place_that_cannot_be_written_is_told_in_a_sentence(tmp_path, monkeypatc
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(UserError, match=rf"cannot write to .* \({os.strerror(code)}\)"):
         RunFolder.create(tmp_path, "cartpole")
+    assert list((tmp_path / "cartpole").iterdir()) == []

@@ -73,7 +73,7 @@ def test_a_new_network_leaves_small_observations_as_they_are():
 
 def test_the_normalisation_travels_with_state_and_weights():
     source = random_network(seed=1)
-    assert {"observation_mean", "observation_std"} < source.state_dict().keys()
+    assert {"observation_mean", "observation_spread"} < source.state_dict().keys()
     by_state, by_weights = random_network(seed=2), random_network(seed=3)
     by_state.load_state_dict(source.state_dict())
     load_weights(by_weights, to_weights(source))

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from muzero_ray.nn.running_statistics import SMALLEST_STD, mean_and_std, merge, no_statistics, statistics_of
+from muzero_ray.nn.running_statistics import (
+    FARTHEST,
+    SMALLEST_SPREAD,
+    mean_and_spread,
+    merge,
+    no_statistics,
+    statistics_of,
+)
 
 
 def naive_statistics(rows):
@@ -42,13 +49,27 @@ def test_rows_are_not_written_to():
     assert rows.tolist() == [[1.0], [3.0]]
 
 
-def test_nothing_seen_is_mean_0_and_standard_deviation_1():
-    mean, std = mean_and_std(no_statistics(2))
+def test_the_range_is_that_of_all_rows():
+    merged = merge(statistics_of(np.array([[1.0, -4.0], [3.0, 2.0]])), statistics_of(np.array([[8.0, 0.0]])))
+    assert (merged.low.tolist(), merged.high.tolist()) == ([1, -4], [8, 2])
+
+
+def test_a_feature_that_strays_far_is_scaled_so_that_nothing_seen_lies_beyond_the_clip():
+    # 999 zeros and one 1000: mean 1, standard deviation 31.6, so the 1000 lies 31.6 deviations out.
+    rows = np.zeros((1000, 1))
+    rows[0] = 1000
+    mean, scale = mean_and_spread(statistics_of(rows))
+    assert scale == pytest.approx(999 / FARTHEST)
+    assert ((rows - mean) / scale).max() == pytest.approx(FARTHEST)
+
+
+def test_nothing_seen_is_mean_0_and_scale_1():
+    mean, std = mean_and_spread(no_statistics(2))
     assert (mean.tolist(), std.tolist()) == ([0, 0], [1, 1])
 
 
-def test_the_standard_deviation_is_that_of_the_rows_down_to_its_floor():
-    mean, std = mean_and_std(statistics_of(np.array([[1.0, 5.0], [3.0, 5.0]])))
+def test_the_scale_is_the_standard_deviation_of_the_rows_down_to_its_floor():
+    mean, std = mean_and_spread(statistics_of(np.array([[1.0, 5.0], [3.0, 5.0]])))
     assert mean.tolist() == [2, 5]
-    assert std.tolist() == [1, np.float32(SMALLEST_STD)]
+    assert std.tolist() == [1, np.float32(SMALLEST_SPREAD)]
     assert mean.dtype == std.dtype == np.float32

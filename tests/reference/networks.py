@@ -24,5 +24,5 @@ def random_network(
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
         if network.normalizes_observations:
             network.observation_mean.add_(torch.randn(network.observation_size, generator=of_buffers))
-            network.observation_std.mul_(torch.rand(network.observation_size, generator=of_buffers) + 0.2)
+            network.observation_spread.mul_(torch.rand(network.observation_size, generator=of_buffers) + 0.2)
     return network

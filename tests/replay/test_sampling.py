@@ -68,7 +68,7 @@ def test_importance_weighted_mean_is_the_mean_over_all_states():
     function = 3.0 * batch.observations[:, 0] + batch.observations[:, 1]
     expected = np.mean([3.0 * game + t for game, length in enumerate([3, 40, 12]) for t in range(length)])
     assert abs(function.mean() - expected) > 0.3, "without weights the mean is biased, or this proves nothing"
-    assert np.average(function, weights=batch.importance_weights) == pytest.approx(expected, rel=0.01)
+    assert np.average(function, weights=batch.importance_weights) == pytest.approx(expected, abs=0.05)
 
 
 def test_a_state_without_error_is_drawn_again_one_day():

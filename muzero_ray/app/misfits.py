@@ -1,0 +1,78 @@
+"""What must be refused before a run starts: a game that cannot start, and options that do not fit it.
+
+The sentences join those of `config_io`, so that all mistakes are told at once. What is valid whatever the
+game is said by `core.config`.
+"""
+
+from muzero_ray.app.errors import game_in_words
+from muzero_ray.core.config import Config
+from muzero_ray.core.game import GameSpec
+
+
+def game_mistakes(name: str) -> tuple[GameSpec | None, list[str]]:
+    """Makes a game and resets it once.
+
+    Args:
+        name: a shipped game, a Python file or gymnasium:ENV_ID.
+
+    Returns:
+        Its spec, None if it cannot be used, and what is wrong with it.
+    """
+    from muzero_ray.adapters.loading import load_game
+    from muzero_ray.core.game_check import CheckedGame, spec_problems
+
+    try:
+        game = load_game(name)()
+        if problems := spec_problems(game):
+            return None, problems
+        CheckedGame(game).reset(0)
+        game.close()
+    except Exception as error:
+        told = game_in_words(error)
+        if told is None:
+            raise
+        return None, [told.replace("\n", "\n    ")]
+    return game.spec, []
+
+
+def misfits(config: Config, spec: GameSpec) -> list[str]:
+    """What a configuration asks of a game that the game, or the buffer for it, cannot give: a sentence each."""
+    found = []
+    normalization = config.search.q_normalization
+    if normalization == "bounds" and spec.value_bounds is None:
+        found.append(
+            "search.q_normalization: bounds needs a game that states its value_bounds, got none; "
+            "state them in the game's spec, or choose tree or node"
+        )
+    if normalization == "tree" and spec.num_players == 2:
+        found.append(
+            "search.q_normalization: tree mixes the values of both players in a game for two; "
+            "choose bounds (if the game's spec states value_bounds) or node"
+        )
+    if config.network.value_head == "scalar" and spec.value_bounds is None:
+        found.append(
+            "network.value_head: scalar needs a game that states its value_bounds, got none; "
+            "state them in the game's spec, or choose categorical"
+        )
+    return found + _buffer_misfits(config, spec)
+
+
+def _buffer_misfits(config: Config, spec: GameSpec) -> list[str]:
+    """A buffer that is too small to learn from."""
+    from muzero_ray.replay.buffer import ReplayBuffer
+
+    size = ReplayBuffer.bytes_per_state(spec)
+    room = config.replay.capacity_mb * 1_000_000 // size
+    least = max(2, config.train.batch_size)  # a transition is two states; less than a batch is drawn again and again
+    found = []
+    if config.replay.capacity_steps < least:
+        found.append(
+            f"replay.capacity_steps: wanted at least train.batch_size, {least}, got {config.replay.capacity_steps}"
+        )
+    least = max(least, config.replay.min_steps)
+    if room < least:
+        found.append(
+            f"replay.capacity_mb: wanted room for {least} states (train.batch_size, replay.min_steps), got "
+            f"{config.replay.capacity_mb} MB, which hold {room} of {size} bytes; use {-(-least * size // 1_000_000)}"
+        )
+    return found

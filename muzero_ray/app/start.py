@@ -1,0 +1,104 @@
+"""The two ways in which a run can be made: in this process, and over Ray.
+
+Each is prepared first, which finds out whether the machine can do what is asked, and made when there is
+somebody to watch it. What the run then does is `run`.
+"""
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Protocol
+
+from muzero_ray.app.checkpoint_reader import Checkpoint, CheckpointError, newest_checkpoint
+from muzero_ray.app.errors import UserError
+from muzero_ray.app.local_run import LocalRun
+from muzero_ray.app.monitor import Monitor
+from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.snapshot import Snapshot
+from muzero_ray.core.config import Config
+from muzero_ray.core.reports import EvaluationReport
+from muzero_ray.core.types import Weights
+
+
+class Run(Protocol):
+    """What `LocalRun` and `DistributedRun` have in common; see there."""
+
+    @property
+    def env_steps(self) -> int: ...
+    @property
+    def training_steps(self) -> int: ...
+    @property
+    def finished(self) -> bool: ...
+    def step(self) -> None: ...
+    def evaluate(self, episodes: int, then: Callable[[EvaluationReport, Weights], None]) -> None: ...
+    def take_snapshot(self, then: Callable[[Snapshot], None]) -> None: ...
+    def pause(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def one_process(config: Config) -> Callable[[Monitor, Snapshot | None], Run]:
+    """A run in this process, to be made when there is a monitor.
+
+    Raises:
+        UserError: if a GPU is asked for that is not there.
+    """
+    import torch  # here, since the head of a run over Ray needs none
+
+    device, threads = config.system.device, config.system.trainer_threads
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("system.device: cuda was asked for, but torch finds no GPU; use --system.device cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    say(f"plan             everything in this process, training on {device}, threads: {threads}")
+    return lambda monitor, snapshot: LocalRun(config, threads, device, monitor, snapshot)
+
+
+def over_ray(config: Config, folder: RunFolder, opened: ExitStack) -> Callable[[Monitor, Snapshot | None], Run]:
+    """A run on the cluster, which is joined or started here; to be made when there is a monitor.
+
+    Raises:
+        UserError: if the cluster cannot be joined, or lacks what is asked for.
+    """
+    from muzero_ray.app import cluster  # here and below, so that a run in one process needs no Ray
+    from muzero_ray.app.distributed_run import DistributedRun
+
+    joined = cluster.connect(config)
+    opened.callback(cluster.leave, joined)
+    plan = cluster.make_plan(config, joined)
+    say(f"cluster          {joined}")
+    if joined.dashboard:
+        say(f"dashboard        {cluster.dashboard_hint(joined, terminal=sys.stderr.isatty())}")
+    say(f"plan             {plan}")
+
+    def newest() -> Snapshot | None:
+        try:
+            return read_snapshot(newest_checkpoint(folder))
+        except CheckpointError:
+            return None
+
+    def make_run(monitor: Monitor, snapshot: Snapshot | None) -> Run:
+        monitor.use_actors(plan.num_actors)
+        return DistributedRun(config, joined, plan, monitor, newest, snapshot)
+
+    return make_run
+
+
+def read_snapshot(checkpoint: Checkpoint) -> Snapshot:
+    """Reads all of a checkpoint.
+
+    Raises:
+        CheckpointError: if a part of it cannot be read safely.
+    """
+    return Snapshot(
+        env_steps=checkpoint.env_steps,
+        training_steps=checkpoint.training_steps,
+        learner=checkpoint.learner_bytes(),
+        weights=checkpoint.weights(),
+        buffer=checkpoint.buffer_state(),
+        limiter=checkpoint.manifest["limiter"],
+        starts=checkpoint.manifest["starts"],
+    )
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

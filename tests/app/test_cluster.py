@@ -1,0 +1,113 @@
+"""Joining and leaving a cluster, with a stand-in for Ray."""
+
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from muzero_ray.app import cluster
+from muzero_ray.app.cluster import Cluster
+from muzero_ray.app.errors import UserError
+from muzero_ray.core.config import Config, SystemConfig
+
+
+class FakeRay:
+    """Starts nothing; takes the signals, as Ray does."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self.arguments: dict = {}
+        self.killed: list[str] = []
+        self.shutdowns = 0
+        self.util = SimpleNamespace(list_named_actors=lambda: ["trainer", "self_play_0", "somebody else's"])
+
+    def init(self, **arguments):
+        self.arguments = arguments
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self.error:
+            raise self.error
+        return SimpleNamespace(dashboard_url="127.0.0.1:8265")
+
+    def is_initialized(self):
+        return bool(self.arguments)
+
+    def cluster_resources(self):
+        return {"CPU": 2.0}
+
+    def nodes(self):
+        return [{"Alive": True}]
+
+    def get_actor(self, name):
+        return name
+
+    def kill(self, name):
+        self.killed.append(name)
+
+    def shutdown(self):
+        self.shutdowns += 1
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    fake = FakeRay()
+    monkeypatch.setattr(cluster, "ray", fake)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return fake
+
+
+def test_default_dashboard_port_is_left_to_ray_so_that_a_second_run_finds_another(ray):
+    cluster.connect(Config())
+    assert ray.arguments["dashboard_port"] is None
+
+
+def test_dashboard_port_of_the_users_own_is_insisted_on(ray):
+    cluster.connect(Config(system=SystemConfig(dashboard_port=9000)))
+    assert ray.arguments["dashboard_port"] == 9000
+
+
+@pytest.mark.parametrize("error", [None, ConnectionError("nobody there"), KeyboardInterrupt()])
+def test_signal_handlers_are_as_they_were_after_ray_has_started_or_failed(ray, error):
+    ray.error = error
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        cluster.connect(Config())
+    except (UserError, KeyboardInterrupt):
+        assert ray.shutdowns == 1
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_own_cluster_is_shut_down_and_a_joined_one_rid_of_our_actors_alone(ray):
+    ray.arguments = {"address": "somewhere"}
+    cluster.leave(Cluster(1, 2, 0, "", ours=True))
+    assert (ray.shutdowns, ray.killed) == (1, [])
+    cluster.leave(Cluster(1, 2, 0, "", ours=False))
+    assert (ray.shutdowns, ray.killed) == (1, ["trainer", "self_play_0"])
+
+
+JOINED = Cluster(nodes=1, cpus=2, gpus=0, dashboard="http://127.0.0.1:8265", ours=True)
+
+
+@pytest.fixture
+def token(monkeypatch, tmp_path):
+    (tmp_path / "token").write_text("5ec7e7\n")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+
+
+def test_token_is_shown_to_a_person_and_never_to_a_log(token, monkeypatch):
+    assert cluster.dashboard_hint(JOINED, terminal=True) == "http://127.0.0.1:8265  (it asks for a token: 5ec7e7)"
+    assert "5ec7e7" not in cluster.dashboard_hint(JOINED, terminal=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "from the environment")
+    assert "from the environment" in cluster.dashboard_hint(JOINED, terminal=True)
+
+
+def test_command_that_prints_the_token_is_named_where_it_is_not_known(token, monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
+    assert "`ray get-auth-token` prints it" in cluster.dashboard_hint(JOINED, terminal=True)
+
+
+def test_dashboard_that_asks_for_nothing_is_named_by_its_address_alone(token, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert cluster.dashboard_hint(JOINED, terminal=True) == "http://127.0.0.1:8265"

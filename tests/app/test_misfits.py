@@ -1,0 +1,95 @@
+"""Combinations of options and games that must be refused before anything starts."""
+
+import pytest
+
+from muzero_ray.app.misfits import game_mistakes, misfits
+from muzero_ray.core.config import Config
+from muzero_ray.core.game import GameSpec
+
+VECTOR = GameSpec(observation_shape=(4,), num_actions=2)
+BOARD = GameSpec(observation_shape=(2, 3, 3), num_actions=9, num_players=2, value_bounds=(-1.0, 1.0))
+FRAMES = GameSpec(observation_shape=(3, 96, 96), num_actions=4, observation_dtype="uint8")
+
+
+def config(**sections) -> Config:
+    return Config.model_validate(sections)
+
+
+@pytest.mark.parametrize(
+    ("spec", "sections", "beginning"),
+    [
+        (VECTOR, {"search": {"q_normalization": "bounds"}}, "search.q_normalization: bounds needs a game that states"),
+        (VECTOR, {"network": {"value_head": "scalar"}}, "network.value_head: scalar needs a game that states"),
+        (BOARD, {}, "search.q_normalization: tree mixes the values of both players in a game for two; choose bounds"),
+        (
+            VECTOR,
+            {"replay": {"capacity_steps": 100, "min_steps": 50}},
+            "replay.capacity_steps: wanted at least train.batch_size, 256, got 100",
+        ),
+        (
+            VECTOR,
+            {"replay": {"capacity_steps": 1, "min_steps": 1}, "train": {"batch_size": 1}},
+            "replay.capacity_steps: wanted at least train.batch_size, 2, got 1",
+        ),
+    ],
+)
+def test_each_misfit_has_its_sentence(spec, sections, beginning):
+    (told,) = misfits(config(**sections), spec)
+    assert told.startswith(beginning)
+
+
+def test_buffer_without_memory_for_what_training_waits_for_is_told_how_much_it_needs():
+    # 3 * 96 * 96 bytes of frame; 4 each of action, reward, value, successor; 1 each of player and kind; 4 flags and
+    # 4 * 4 of policy for 4 actions; 8 of version; 16 of priority: 27,710. So 1000 states are 27.71 MB.
+    (told,) = misfits(config(replay={"capacity_mb": 27}), FRAMES)
+    assert told == (
+        "replay.capacity_mb: wanted room for 1000 states (train.batch_size, replay.min_steps), got 27 MB, "
+        "which hold 974 of 27710 bytes; use 28"
+    )
+    assert misfits(config(replay={"capacity_mb": 28}), FRAMES) == []
+
+
+@pytest.mark.parametrize("normalization", ["bounds", "node"])
+def test_what_fits_is_let_through(normalization):
+    assert misfits(config(search={"q_normalization": normalization}, network={"value_head": "scalar"}), BOARD) == []
+    assert misfits(Config(), VECTOR) == []
+
+
+def test_several_misfits_are_told_at_once():
+    wrong = config(search={"q_normalization": "bounds"}, network={"value_head": "scalar"})
+    assert len(misfits(wrong, VECTOR)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("gymnasium:Pendulum-v1", "action_space must be Discrete, got Box"),
+        ("gymnasium:CarRacing-v3", "observation_space must be a Box with one axis or Discrete, got Box"),
+        ("chess960", "no game 'chess960'"),
+    ],
+)
+def test_games_that_cannot_be_played_are_refused_in_words(name, sentence):
+    spec, (told,) = game_mistakes(name)
+    assert spec is None
+    assert sentence in told
+    assert "Traceback" not in told
+
+
+def test_game_that_starts_is_told_by_its_spec():
+    assert game_mistakes("tictactoe") == (BOARD, [])
+
+
+def test_game_with_a_broken_spec_is_refused(tmp_path):
+    (tmp_path / "broken.py").write_text(
+        "from muzero_ray.core.game import Game, GameSpec\n"
+        "class Broken(Game):\n"
+        "    spec = GameSpec(observation_shape=(0,), num_actions=0)\n"
+        "    def reset(self, seed): raise AssertionError\n"
+        "    def step(self, action): raise AssertionError\n"
+    )
+    spec, told = game_mistakes(str(tmp_path / "broken.py"))
+    assert spec is None
+    assert [sentence.partition(", got")[0] for sentence in told] == [
+        "broken: spec.observation_shape must be a tuple of positive integers",
+        "broken: spec.num_actions must be a positive integer",
+    ]
