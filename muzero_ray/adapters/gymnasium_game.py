@@ -5,6 +5,7 @@ does not do: images, continuous actions and wrappers of any kind; a game file of
 """
 
 import difflib
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +78,8 @@ class GymnasiumGame(Game):
         if not self._draws:
             if "rgb_array" not in self._env.metadata.get("render_modes", ()):
                 raise NotImplementedError(f"{self._env_id} has no render mode rgb_array")
+            # Without a window SDL looks for a desktop all the same, and complains where there is none.
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
             self._env.close()
             self._env = _make_env(self._env_id, **{**self._kwargs, "render_mode": "rgb_array"})
             self._env.reset(seed=self._seed)

@@ -75,6 +75,9 @@ class Monitor:
 
     def self_play(self, report: SelfPlayReport) -> None:
         """A stretch of self-play."""
+        if self._totals["env_steps"] == 0:
+            seconds = time.time() - psutil.Process().create_time()
+            self.event(f"the first env steps came {seconds:.1f} s after the command")
         self._totals["env_steps"] += report.env_steps
         self._totals["simulations"] += report.simulations
         self._totals["self_play"] += sum(report.seconds.values())
