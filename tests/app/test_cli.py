@@ -406,3 +406,11 @@ def test_bench_is_handed_on(monkeypatch):
     monkeypatch.setattr("muzero_ray.app.bench", bench, raising=False)
     assert cli.main(["bench", "search", "--json"]) == 0
     assert calls == [("search", True)]
+
+
+def test_output_may_be_cut_off_by_its_reader():
+    command = f"{sys.executable} -m muzero_ray.app.cli train --game cartpole --help | head -n 3"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert len(done.stdout.splitlines()) == 3
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
