@@ -16,6 +16,7 @@ help: ## list the commands
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m muzero_ray.app.warm_up
 	@touch $@
 
 setup: .venv/installed ## prepare .venv with everything installed at exact versions

@@ -302,3 +302,25 @@ def test_run_can_be_started_from_a_thread_where_no_signals_can_be_taken(tmp_path
     thread.start()
     thread.join()
     assert codes == [0]
+
+
+@pytest.mark.parametrize("game", ["cartpole", "tictactoe"])
+def test_after_a_warm_up_a_run_compiles_nothing(tmp_path, game):
+    """With numba's cache in an empty place, the second process must only load, never save."""
+    script = (
+        "import sys\n"
+        "from numba.core import event\n"
+        "from muzero_ray.app.config_io import game_file, make_config\n"
+        "from muzero_ray.app.warm_up import warm_up\n"
+        "with event.install_recorder('numba:compile') as compiled:\n"
+        f"    warm_up(make_config(game_file({game!r}), {{'game': {game!r}}}))\n"
+        "print(len(compiled.buffer))\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    runs = [
+        subprocess.run([sys.executable, "-c", script], check=True, env=environment, capture_output=True, text=True)
+        for _ in range(2)
+    ]
+    first, second = (int(run.stdout) for run in runs)
+    assert first > 0
+    assert second == 0
