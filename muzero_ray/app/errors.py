@@ -46,10 +46,12 @@ class RunFailed(Exception):
         role: name of the actor, "self_play_0".
         method: what it was asked to do.
         cause: what it raised, or how it died.
+        gone: whether it can be asked for nothing any more. One that raised an exception still can.
     """
 
-    def __init__(self, role: str, method: str, cause: BaseException) -> None:
+    def __init__(self, role: str, method: str, cause: BaseException, *, gone: bool = True) -> None:
         super().__init__(f"{role} failed in {method}: {type(cause).__name__}: {str(cause).strip()}")
         self.role = role
         self.method = method
         self.cause = cause
+        self.gone = gone

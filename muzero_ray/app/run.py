@@ -292,7 +292,7 @@ class _Session:
         self._active.pause()
         try:
             # An actor that holds a part of the state and is gone for good will never give it.
-            can_save = not (isinstance(error, RunFailed) and error.role in names.STATE_HOLDERS)
+            can_save = not (isinstance(error, RunFailed) and error.gone and error.role in names.STATE_HOLDERS)
             saved = can_save and self._active.training_steps > 0 and self._save_last()
             self._write_summary(finished=False)
         except Exception as second:  # the actor that failed may be one of those that hold the state

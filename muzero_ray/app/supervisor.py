@@ -149,7 +149,7 @@ class Supervisor:
             value = ray.get(ref)
         except RayTaskError as error:
             if not isinstance(error, RayActorError | ObjectLostError):
-                raise RunFailed(call.role.name, call.method, error.cause or error) from error
+                raise RunFailed(call.role.name, call.method, error.cause or error, gone=False) from error
             self._retry_collateral(call, error)
         except (RayActorError, WorkerCrashedError) as error:
             self._process_died(call, error)
