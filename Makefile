@@ -5,10 +5,10 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-mctx lint format type check bench wheel clean
+.PHONY: help setup train test test-all test-mctx lint format type check bench benchmarks-setup wheel clean
 
 help: ## list the commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another: make setup PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
@@ -49,6 +49,9 @@ bench: setup ## figures of search, self-play and learner
 	$(BIN)/muzero-ray bench search
 	$(BIN)/muzero-ray bench selfplay
 	$(BIN)/muzero-ray bench learner
+
+benchmarks-setup: setup ## install what benchmarks/ compares with: mctx, stable-baselines3
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt
 
 wheel: setup ## build a wheel into dist/
 	$(BIN)/python -m build --wheel

@@ -110,6 +110,21 @@ def make_reanalyzer(config: Config, restart: int) -> Reanalyzer:
     )
 
 
+class FreshValues:
+    """The network's present values of states, for value targets to bootstrap from; see `reanalyze.fresh_values`."""
+
+    def __init__(self, config: Config) -> None:
+        self._model = make_model(config, game_spec(load_game(config.game)))
+
+    def set_weights(self, weights: Weights) -> None:
+        """Values are those of these weights from now on."""
+        self._model.set_weights(weights)
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """`[n, ...]` observations to `[n]` values, each for the player to move."""
+        return self._model.initial(observations, num_nodes=1).values
+
+
 def make_replay_buffer(config: Config) -> ReplayBuffer:
     """The empty replay buffer. Its generator is part of its state, and goes on where a snapshot left off."""
     return ReplayBuffer(
@@ -119,6 +134,8 @@ def make_replay_buffer(config: Config) -> ReplayBuffer:
         batch_size=config.train.batch_size,
         unroll_steps=config.train.unroll_steps,
         td_steps=config.train.td_steps,
+        off_policy_cut=config.train.off_policy_cut,
+        policy_smoothing=config.train.policy_smoothing,
         discount=config.train.discount,
         prioritized=config.replay.prioritized,
         priority_exponent=config.replay.priority_exponent,
@@ -141,14 +158,3 @@ def make_rate_limiter(config: Config, num_actors: int) -> RateLimiter:
         consumers["reanalyze"] = Pace(config.reanalyze.ratio, config.reanalyze.batch_size, config.replay.min_steps)
         overlap = max(overlap, delivery * config.reanalyze.ratio / config.reanalyze.batch_size)
     return RateLimiter(consumers, tolerance_batches=max(2.0, overlap))
-
-
-def describe_network(config: Config) -> str:
-    """The network's parameters by name and shape, and how many they are, for people to read."""
-    from muzero_ray.nn.networks import build_network
-
-    spec = game_spec(load_game(config.game))
-    network = build_network(config.network, spec, config.train.consistency_weight > 0, config.seed)
-    shapes = [(name, tuple(parameter.shape)) for name, parameter in network.named_parameters()]
-    total = sum(parameter.numel() for parameter in network.parameters())
-    return "\n".join([f"{name:<40} {shape}" for name, shape in shapes] + [f"{total:,} parameters"])

@@ -13,7 +13,7 @@ import numpy as np
 from muzero_ray.actors import build
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus
-from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory
+from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory, Weights
 
 
 class ReplayBufferActor:
@@ -24,6 +24,7 @@ class ReplayBufferActor:
 
     def __init__(self, config: Config, num_actors: int) -> None:
         self._buffer = build.make_replay_buffer(config)
+        self._fresh_values = build.FreshValues(config) if config.reanalyze.fresh_values else None
         self._limiter = build.make_rate_limiter(config, num_actors)
         self._batch_size = config.train.batch_size
         self._reanalyze_size = config.reanalyze.batch_size
@@ -47,13 +48,18 @@ class ReplayBufferActor:
         await self._wait_until(self._limiter.may_insert)
         return await self.status()
 
-    async def sample(self) -> Batch | None:
-        """A batch, when it may be trained on; None once intake is closed and all has been trained."""
-        if not await self._may_consume("train"):
-            return None
-        self._limiter.consumed("train", self._batch_size)
+    async def sample(self, most: int) -> list[Batch]:
+        """Batches, when one may be trained on: as many as may be, at most so many.
+
+        Sent together they cost fewer messages. None come once intake is closed and all has been trained.
+        """
+        await self._may_consume("train")
+        batches: list[Batch] = []
+        while len(batches) < most and self._limiter.may_consume("train"):
+            self._limiter.consumed("train", self._batch_size)
+            batches.append(self._buffer.sample())
         await self._notify()
-        return self._buffer.sample()
+        return batches
 
     async def reanalyze_request(self) -> ReanalyzeRequest | None:
         """Positions to search again, when it is time; None once intake is closed and all is done."""
@@ -70,6 +76,12 @@ class ReplayBufferActor:
     async def update_priorities(self, indices: np.ndarray, priorities: np.ndarray) -> None:
         """Writes back how wrong the value of each trained position was."""
         self._buffer.update_priorities(indices, priorities)
+
+    async def set_weights(self, weights: Weights) -> None:
+        """Takes fresh values from these weights, if it takes any; until the first ones come, stored values serve."""
+        if self._fresh_values is not None:
+            self._fresh_values.set_weights(weights)
+            self._buffer.bootstrap_from(self._fresh_values)
 
     async def training_lost(self, steps: int) -> None:
         """Training steps that were lost with the trainer's process are due again."""

@@ -7,33 +7,44 @@ from typing import Any
 import ray
 
 from muzero_ray.actors import names
+from muzero_ray.actors.description import describe_network
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.reports import TrainerState, TrainReport
+from muzero_ray.core.types import Batch
 
+_BATCHES_PER_REQUEST = 4
+"""Batches that the buffer is asked for at once: a message costs about as much as half a training step."""
 _PUBLISH_SECONDS = 10.0
 """How long weights wait for the ones before; longer only if the storage's process is gone."""
 
 
 class Trainer:
-    """`nn.learner.Learner` in an actor; keeps `prefetch` batches on their way."""
+    """`nn.learner.Learner` in an actor; keeps `prefetch` requests for batches on their way."""
 
     def __init__(self, config: Config, spec: GameSpec, device: str, threads: int) -> None:
         from muzero_ray.nn.learner import Learner, use_threads
 
         use_threads(threads)
+        self._config = config
+        self._spec = spec
         self._learner = Learner(config, spec, seed=config.seed, device=device)
         self._publish_interval = config.train.publish_interval
+        self._fresh_values = config.reanalyze.fresh_values
+        self._fresh_from_target = config.reanalyze.weights == "target"
         self._prioritized = config.replay.prioritized
         self._prefetch = config.system.prefetch
-        self._buffer: Any = ray.get_actor(names.BUFFER)
-        self._storage: Any = ray.get_actor(names.STORAGE)
+        self._buffer: Any = None  # both are looked up by `start`: this actor is created before them
+        self._storage: Any = None
         self._published: ray.ObjectRef[Any] | None = None
         self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
         self._pending: deque[ray.ObjectRef[Any]] = deque()
+        self._batches: deque[Batch] = deque()
 
     def start(self, state: bytes | None) -> int:
         """Continues from a checkpoint's learner state, if there is one; publishes; answers the training steps."""
+        self._buffer = ray.get_actor(names.BUFFER)
+        self._storage = ray.get_actor(names.STORAGE)
         if state is not None:
             self._learner.load_bytes(state)
         self.publish()
@@ -45,15 +56,17 @@ class Trainer:
         first_step, training, finished = self._learner.training_steps, 0.0, False
         metrics: dict[str, float] = {}
         while (elapsed := time.perf_counter() - began) < seconds:
-            while len(self._pending) < self._prefetch:
-                self._pending.append(self._buffer.sample.remote())
-            ready, _ = ray.wait([self._pending[0]], timeout=seconds - elapsed)
-            if not ready:
-                break
-            batch = ray.get(self._pending.popleft())
-            if batch is None:
-                finished = True
-                break
+            if not self._batches:
+                self._ask_for_batches()
+                ready, _ = ray.wait([self._pending[0]], timeout=seconds - elapsed)
+                if not ready:
+                    break
+                self._batches.extend(ray.get(self._pending.popleft()))
+                if not self._batches:
+                    finished = True
+                    break
+                self._ask_for_batches()
+            batch = self._batches.popleft()
             started = time.perf_counter()
             result = self._learner.update(batch)
             if self._prioritized:
@@ -75,6 +88,14 @@ class Trainer:
             metrics=metrics,
         )
 
+    def _ask_for_batches(self) -> None:
+        while len(self._pending) < self._prefetch:
+            self._pending.append(self._buffer.sample.remote(_BATCHES_PER_REQUEST))
+
+    def describe(self) -> str:
+        """The network's parameters by name and shape, for people to read."""
+        return describe_network(self._config, self._spec)
+
     def state(self) -> TrainerState:
         """What a checkpoint keeps."""
         return TrainerState(self._learner.training_steps, self._learner.to_bytes(), self._learner.weights())
@@ -83,10 +104,12 @@ class Trainer:
         """Sends the weights to the storage, after those sent before: calls to it may overtake each other."""
         if self._published is not None:
             ray.wait([self._published], timeout=_PUBLISH_SECONDS)
-        self._published = self._storage.publish.remote(
-            self._learner.training_steps, self._learner.weights(), self._learner.target_weights()
-        )
+        weights, target_weights = self._learner.weights(), self._learner.target_weights()
+        self._published = self._storage.publish.remote(self._learner.training_steps, weights, target_weights)
         self._told.append(self._published)
+        if self._fresh_values:
+            chosen = target_weights if self._fresh_from_target else weights
+            self._told.append(self._buffer.set_weights.remote(chosen))
 
     def __repr__(self) -> str:
         return "Trainer()"

@@ -9,7 +9,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,9 @@ from muzero_ray.core.rng import role_seed, training_seeds
 from muzero_ray.core.types import Batch, Trajectory
 from muzero_ray.engine.mlp import CompiledMLP
 from muzero_ray.mcts.planner import make_planner
+
+Reset = Callable[[int], object]
+Step = Callable[[int], tuple[Any, ...]]
 
 _BATCH_SIZES = (1, 8, 32, 64, 256)
 _SIMULATIONS = 50
@@ -85,25 +88,39 @@ def bench_search() -> list[dict[str, Any]]:
 
 
 def bench_selfplay() -> list[dict[str, Any]]:
-    """Env steps/s of self-play on one thread, beside the same games stepped with random actions."""
+    """Env steps/s of self-play on one thread, beside the same games stepped with random actions.
+
+    "bare" steps what `gymnasium.make` returns, "adapter" our games around it. The three take turns, so that
+    their ratios hold on a machine that has other work too.
+    """
     rows = []
-    for game in ("lunarlander", "cartpole"):
+    for game, env_id in (("lunarlander", "LunarLander-v3"), ("cartpole", "CartPole-v1")):
         config = Config(game=game)
         player = build.make_self_player(config, 0, 0)
         spec = build.Agent(config).spec
         player.set_weights(_initial_weights(config, spec), 0)
-        steps = config.self_play.segment_moves * config.self_play.games_per_actor
-        playing = _rate(partial(player.play, 16), steps)
-        alone = _rate(_random_play(game, config.self_play.games_per_actor, 16), steps)
+        num_actions = spec.num_actions
+        moves, count = config.self_play.segment_moves, config.self_play.games_per_actor
+        rates = _rates(
+            (
+                partial(player.play, moves),
+                _random_play(partial(_bare_environment, env_id), num_actions, count, moves),
+                _random_play(partial(_adapted_environment, game), num_actions, count, moves),
+            ),
+            moves * count,
+        )
+        playing, bare, adapter = (statistics.median(turns) for turns in zip(*rates, strict=True))
         rows.append(
             {
                 "game": game,
                 "simulations": config.search.num_simulations,
-                "games at once": config.self_play.games_per_actor,
+                "games at once": count,
                 "env steps/s": round(playing),
                 "simulations/s": round(playing * config.search.num_simulations),
-                "random play": round(alone),
-                "share of random play": round(playing / alone, 2),
+                "random, bare": round(bare),
+                "random, adapter": round(adapter),
+                "share of bare": round(statistics.median(turn[0] / turn[1] for turn in rates), 2),
+                "share of adapter": round(statistics.median(turn[0] / turn[2] for turn in rates), 2),
             }
         )
     return rows
@@ -144,31 +161,51 @@ def bench_learner() -> list[dict[str, Any]]:
 
 def _rate(work: Callable[[], object], amount: int) -> float:
     """`amount` per second: median of several stretches of a fifth of a second, after a warm-up."""
-    work()
-    rates = []
-    for _ in range(_REPEATS):
-        began, calls = time.perf_counter(), 0
-        while (elapsed := time.perf_counter() - began) < 0.2:
-            work()
-            calls += 1
-        rates.append(amount * calls / elapsed)
-    return statistics.median(rates)
+    return statistics.median(rate for (rate,) in _rates((work,), amount))
 
 
-def _random_play(game: str, count: int, moves: int) -> Callable[[], None]:
-    make_game = load_game(game)
-    games = [make_game() for _ in range(count)]
+def _rates(works: Sequence[Callable[[], object]], amount: int) -> list[list[float]]:
+    """`amount` per second of each work, for several rounds in which each has a fifth of a second in turn."""
+    for work in works:
+        work()
+    return [[_stretch(work, amount) for work in works] for _ in range(_REPEATS)]
+
+
+def _stretch(work: Callable[[], object], amount: int) -> float:
+    began, calls = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - began) < 0.2:
+        work()
+        calls += 1
+    return amount * calls / elapsed
+
+
+def _bare_environment(env_id: str) -> tuple[Reset, Step]:
+    import gymnasium
+
+    env = gymnasium.make(env_id)
+    return lambda seed: env.reset(seed=seed), env.step
+
+
+def _adapted_environment(game: str) -> tuple[Reset, Step]:
+    adapted = load_game(game)()
+    return adapted.reset, adapted.step
+
+
+def _random_play(
+    make: Callable[[], tuple[Reset, Step]], num_actions: int, count: int, moves: int
+) -> Callable[[], None]:
+    """Plays `moves` random moves of `count` environments; either kind draws the same actions and seeds."""
+    environments = [make() for _ in range(count)]
     rng = np.random.default_rng(role_seed(0, "bench"))
-    for each in games:
-        each.reset(int(training_seeds(rng, 1)[0]))
-    num_actions = games[0].spec.num_actions
+    for reset, _ in environments:
+        reset(int(training_seeds(rng, 1)[0]))
 
     def play() -> None:
         for actions in rng.integers(num_actions, size=(moves, count)):
-            for each, action in zip(games, actions.tolist(), strict=True):
-                _, _, terminated, truncated, _ = each.step(action)
+            for (reset, step), action in zip(environments, actions.tolist(), strict=True):
+                _, _, terminated, truncated, _ = step(action)
                 if terminated or truncated:
-                    each.reset(int(training_seeds(rng, 1)[0]))
+                    reset(int(training_seeds(rng, 1)[0]))
 
     return play
 

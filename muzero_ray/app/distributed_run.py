@@ -136,6 +136,8 @@ class DistributedRun:
             self._supervisor.submit(role, "alive", then=_nothing, endless=True)
         self._keep_playing()
         self._keep_reanalyzing()
+        if snapshot is None:
+            self._supervisor.submit(self._actors.trainer, "describe", then=self._monitor.description)
 
     def _trainer_started(self, training_steps: int) -> None:
         self._training_steps = training_steps

@@ -36,6 +36,7 @@ class LocalRun:
         self._agent = build.Agent(config)
         self._learner = Learner(config, self._agent.spec, seed=config.seed, device=device)
         self._buffer = build.make_replay_buffer(config)
+        self._fresh_values = build.FreshValues(config) if config.reanalyze.fresh_values else None
         self._limiter = build.make_rate_limiter(config, num_actors=1)
         self._player = build.make_self_player(config, 0, restarts[names.self_play(0)])
         self._reanalyzer = (
@@ -159,6 +160,10 @@ class LocalRun:
     def _publish(self) -> None:
         weights = self._learner.weights()
         self._player.set_weights(weights, self.training_steps)
+        if self._config.reanalyze.weights == "target":
+            weights = self._learner.target_weights()
         if self._reanalyzer is not None:
-            target = self._config.reanalyze.weights == "target"
-            self._reanalyzer.set_weights(self._learner.target_weights() if target else weights, self.training_steps)
+            self._reanalyzer.set_weights(weights, self.training_steps)
+        if self._fresh_values is not None:
+            self._fresh_values.set_weights(weights)
+            self._buffer.bootstrap_from(self._fresh_values)

@@ -6,7 +6,9 @@ curve can be read against either. Nothing here computes a metric.
 
 import json
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,8 +86,9 @@ class MetricsWriter:
     """
 
     def __init__(self, run: RunFolder, resume_at: int | None = None) -> None:
-        from tensorboardX import SummaryWriter  # here, since it is slow to import
-        from tensorboardX.record_writer import register_writer_factory
+        with _torch_hidden():
+            from tensorboardX import SummaryWriter  # here, since it is slow to import
+            from tensorboardX.record_writer import register_writer_factory
 
         # tensorboardX writes in a thread of its own, and a full disk would end it: the run would then wait for
         # that thread for ever. So the file that it writes to is one that never fails.
@@ -132,6 +135,19 @@ class MetricsWriter:
 
     def close(self) -> None:
         self._writer.close()
+
+
+@contextmanager
+def _torch_hidden() -> Iterator[None]:
+    """Keeps tensorboardX from importing torch, which it does where it can, for tensors that it is never given here."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # which makes `import torch` an ImportError
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

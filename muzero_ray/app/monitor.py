@@ -73,6 +73,10 @@ class Monitor:
         """Something that the user should know, in words."""
         self._messages.append(text)
 
+    def description(self, network: str) -> None:
+        """What the network looks like: written once, with the options."""
+        self._writer.write_description(self._config, network)
+
     def self_play(self, report: SelfPlayReport) -> None:
         """A stretch of self-play."""
         if self._totals["env_steps"] == 0:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -141,16 +142,22 @@ def write_video(stem: Path, frames: Sequence[np.ndarray], frames_per_second: flo
 
     if len(frames) == 0:
         raise ValueError("video: wanted at least one frame, got none")
-    shown: list[Any] = [_fit(frame) for frame in frames]
     stem.parent.mkdir(parents=True, exist_ok=True)
     # Each is written elsewhere first: on a full disk, the video of an earlier part of the run stays.
     with tempfile.TemporaryDirectory() as elsewhere:
         made = Path(elsewhere) / "video.mp4"
         try:
-            imageio.mimwrite(made, shown, fps=frames_per_second, codec="libx264", macro_block_size=2)
+            # One frame at a time: all of an episode's are hundreds of megabytes. ffmpeg is started without a fork,
+            # which would double the memory of this process for a moment.
+            os.environ.setdefault("IMAGEIO_FFMPEG_NO_PREVENT_SIGINT", "1")
+            video: Any = imageio.get_writer(made, fps=frames_per_second, codec="libx264", macro_block_size=2)
+            with video:
+                for frame in frames:
+                    video.append_data(_fit(frame))
         except Exception as error:  # imageio raises whatever its ffmpeg plugin, or the lack of it, does
             logger.warning("no mp4 could be written (%s); a gif is written: `pip install imageio[ffmpeg]`", error)
             made = made.with_suffix(".gif")
+            shown: list[Any] = [_fit(frame) for frame in frames]
             imageio.mimwrite(made, shown, duration=1000 / frames_per_second, loop=0)
         path = stem.with_name(f"{stem.name}{made.suffix}")
         write_whole(path, made.read_bytes())

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from muzero_ray.actors import build, names
+from muzero_ray.actors import names
 from muzero_ray.app import report
 from muzero_ray.app.checkpoint import remove_leftovers, save_best, save_checkpoint
 from muzero_ray.app.checkpoint_reader import Checkpoint, CheckpointError, newest_checkpoint
@@ -104,8 +104,6 @@ def _start(
     active = make_run(monitor, snapshot)
     opened.callback(active.close)
     opened.callback(monitor.close)
-    if snapshot is None:
-        writer.write_description(config, build.describe_network(config))
     return _Session(config, folder, active, monitor, curve, stop)
 
 

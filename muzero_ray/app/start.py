@@ -9,6 +9,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Protocol
 
+from muzero_ray.actors import build
+from muzero_ray.actors.description import describe_network
+from muzero_ray.adapters.loading import load_game
 from muzero_ray.app.checkpoint_reader import Checkpoint, CheckpointError, newest_checkpoint
 from muzero_ray.app.errors import UserError
 from muzero_ray.app.local_run import LocalRun
@@ -50,7 +53,14 @@ def one_process(config: Config) -> Callable[[Monitor, Snapshot | None], Run]:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     say(f"plan             everything in this process, training on {device}, threads: {threads}")
-    return lambda monitor, snapshot: LocalRun(config, threads, device, monitor, snapshot)
+
+    def make_run(monitor: Monitor, snapshot: Snapshot | None) -> Run:
+        run = LocalRun(config, threads, device, monitor, snapshot)
+        if snapshot is None:
+            monitor.description(describe_network(config, build.game_spec(load_game(config.game))))
+        return run
+
+    return make_run
 
 
 def over_ray(config: Config, folder: RunFolder, opened: ExitStack) -> Callable[[Monitor, Snapshot | None], Run]:

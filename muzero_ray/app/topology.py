@@ -66,15 +66,16 @@ def launch(config: Config, plan: Plan) -> Topology:
 
     spec = build.game_spec(load_game(config.game))
     return Topology(
+        # First, since everybody waits for its first weights, and it for torch.
+        trainer=actor(
+            *(names.TRAINER, Trainer, config, spec, plan.device, plan.trainer_threads),
+            num_gpus=1 if plan.device == "cuda" else 0,
+        ),
         storage=actor(names.STORAGE, SharedStorage, scheduling_strategy=here, max_concurrency=1000),
         buffer=actor(
             *(names.BUFFER, ReplayBufferActor, config, plan.num_actors),
             scheduling_strategy=here,
             max_concurrency=1000,  # calls that wait in it at once
-        ),
-        trainer=actor(
-            *(names.TRAINER, Trainer, config, spec, plan.device, plan.trainer_threads),
-            num_gpus=1 if plan.device == "cuda" else 0,
         ),
         self_play=tuple(
             actor(names.self_play(index), SelfPlay, config, index, num_cpus=1, scheduling_strategy="SPREAD")

@@ -30,6 +30,10 @@ def warm_up(config: Config) -> None:
     weights = to_weights(build_network(config.network, spec, consistency=False, seed=0))
     player, reanalyzer = build.make_self_player(config, 0, 0), build.make_reanalyzer(config, 0)
     buffer = build.make_replay_buffer(config)
+    if config.reanalyze.fresh_values:
+        fresh_values = build.FreshValues(config)
+        fresh_values.set_weights(weights)
+        buffer.bootstrap_from(fresh_values)
     player.set_weights(weights, 0)
     reanalyzer.set_weights(weights, 0)
     trajectories, _ = player.play(config.self_play.segment_moves)

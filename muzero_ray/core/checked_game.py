@@ -156,6 +156,10 @@ class CheckedGame(Game):
         name: of the game in messages; by default its class's, in small letters.
         report: called with every violation after which playing on is possible. Raises by default.
 
+    Attributes:
+        forbids_actions: whether the game says itself which actions are legal; if not, all are, always.
+        names_player: whether the game says itself who is to move; if not, player 0 is, always.
+
     Raises:
         GameError: from any method, if the game breaks its contract or raises; an exception of the game's
             own is chained (`__cause__`), with its traceback.
@@ -174,11 +178,12 @@ class CheckedGame(Game):
         self._steps = 0
         self._action = -1
         self._takes_turns = self.spec.num_players == 2
+        self._observation_dtype = np.dtype(self.spec.observation_dtype)
         # Games that allow everything need not be asked before every move.
-        asks_nothing = type(game).legal_actions is Game.legal_actions
-        self._all_legal = np.ones(self.spec.num_actions, dtype=bool) if asks_nothing else None
-        if self._all_legal is not None:
-            self._all_legal.flags.writeable = False
+        self.forbids_actions = type(game).legal_actions is not Game.legal_actions
+        self._all_legal = np.ones(self.spec.num_actions, dtype=bool)
+        self._all_legal.flags.writeable = False
+        self.names_player = self._takes_turns or type(game).to_play is not Game.to_play
 
     def reset(self, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
         """See `Game.reset`; its result is checked."""
@@ -205,21 +210,29 @@ class CheckedGame(Game):
         if complaint := step_complaint(outcome):
             raise self.error("step", complaint)
         observation, reward, terminated, truncated, _ = outcome
-        for complaint in (
-            observation_complaint(self.spec, observation),
-            reward_complaint(reward),
-            flag_complaint("terminated", terminated),
-            flag_complaint("truncated", truncated),
+        # What games answer nearly always is recognised at little cost; the rest is looked at closely.
+        if not (
+            type(terminated) is bool
+            and type(truncated) is bool
+            and type(reward) is float
+            and math.isfinite(reward)
+            and self._is_plain(observation)
         ):
-            if complaint:
-                self._report(self.error("step", complaint))
+            for complaint in (
+                observation_complaint(self.spec, observation),
+                reward_complaint(reward),
+                flag_complaint("terminated", terminated),
+                flag_complaint("truncated", truncated),
+            ):
+                if complaint:
+                    self._report(self.error("step", complaint))
         if self._takes_turns and not (terminated or truncated) and self.to_play == mover:
             self._report(self.error("to_play", turn_complaint(mover)))
         return outcome
 
     def legal_actions(self) -> np.ndarray:
         """See `Game.legal_actions`; checked, and never without an allowed action. Not to be written to."""
-        if self._all_legal is not None:
+        if not self.forbids_actions:
             return self._all_legal
         try:
             legal = self._game.legal_actions()
@@ -232,6 +245,8 @@ class CheckedGame(Game):
     @property
     def to_play(self) -> int:
         """See `Game.to_play`; checked."""
+        if not self.names_player:
+            return 0
         try:
             to_play = self._game.to_play
         except Exception as error:
@@ -239,6 +254,15 @@ class CheckedGame(Game):
         if complaint := to_play_complaint(self.spec, to_play):
             raise self.error("to_play", complaint)
         return to_play
+
+    def _is_plain(self, observation: object) -> bool:
+        """Whether an observation is right beyond doubt: huge numbers, whose squares overflow, are left in doubt."""
+        return (
+            type(observation) is np.ndarray
+            and observation.shape == self.spec.observation_shape
+            and observation.dtype == self._observation_dtype
+            and (observation.dtype.kind != "f" or math.isfinite(np.vdot(observation, observation)))
+        )
 
     def render(self) -> np.ndarray:
         """See `Game.render`."""

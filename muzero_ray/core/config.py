@@ -67,11 +67,12 @@ class NetworkConfig(Section):
     value_head: Literal["categorical", "scalar"] = "categorical"
     """"categorical": a distribution over `value_support`; "scalar": one number within the game's value bounds."""
     support_transform: bool = True
-    """Whether supports lie on the transformed scale h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x (MuZero)."""
+    """Whether the bins of supports are evenly spaced on the scale of h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x
+    (MuZero), fine near 0 and coarse far from it, rather than on the plain one."""
     value_support: tuple[float, float] = (-20.0, 20.0)
-    """Smallest and largest value that can be predicted, on the support's scale."""
+    """Smallest and largest value that can be predicted, on the support's scale: 20 is h(422)."""
     reward_support: tuple[float, float] = (-12.0, 12.0)
-    """Smallest and largest reward that can be predicted, on the support's scale."""
+    """Smallest and largest reward that can be predicted, on the support's scale: 12 is h(164)."""
     support_spacing: float = Field(1.0, gt=0)
     """Distance of two neighbouring bins of a support, on its scale."""
 
@@ -137,6 +138,12 @@ class TrainConfig(Section):
     """Steps that the model is unrolled in training, K (MuZero: 5)."""
     td_steps: int = Field(10, ge=1)
     """Rewards added up before a value target bootstraps (MuZero: 10 for Atari); the game's length: none does."""
+    off_policy_cut: float = Field(0.2, ge=0, le=1)
+    """They are added up only along actions that the newest search of their state finds at least so many times as
+    likely as its likeliest one (Watkins' Q(lambda)): old and exploring moves say little of today's play. 0: always."""
+    policy_smoothing: float = Field(0.05, ge=0, le=1)
+    """Share of every policy target that is spread evenly over the legal actions. Searches start from what earlier ones
+    made of the policy; smoothed, it never becomes so certain that later ones cannot change its mind."""
     replay_ratio: float = Field(32.0, gt=0)
     """Trained positions per env step, held in both directions: acting waits for learning and learning for acting."""
     learning_rate: float = Field(1e-3, gt=0)
@@ -171,6 +178,9 @@ class ReanalyzeConfig(Section):
     ratio: float = Field(4.0, ge=0)
     """Positions searched again per env step; 0: none. Much more than ten sharpens the policy on the
     same data until it collapses."""
+    fresh_values: bool = True
+    """Whether value targets bootstrap from the network's present value of the state reached, rather than from the
+    value that its last search found, which may be thousands of training steps old."""
     batch_size: int = Field(256, ge=1)
     """Positions searched at once."""
     num_simulations: int | None = Field(None, ge=1)
@@ -206,7 +216,7 @@ class SystemConfig(Section):
     trainer_threads: int = Field(1, ge=1)
     """CPU threads of the trainer. A small network is fastest with one: threads wait for each other at every layer."""
     prefetch: int = Field(2, ge=1)
-    """Batches asked for before they are needed."""
+    """Requests for batches that are on their way before they are needed."""
     max_pending: int = Field(2, ge=1)
     """Deliveries of one self-play actor that the buffer has not yet acknowledged."""
     checkpoint_seconds: float = Field(60.0, gt=0)

@@ -5,12 +5,15 @@ calls from Python, which at one game is most of the time. All arrays are C-conti
 formulas are is said in `nn.networks.MuZeroNetwork`; nothing here checks its input but the indices, a
 wrong one of which would touch foreign memory.
 
+Kernels called from Python take their named tuples as plain ones and name them inside: numba hands over a
+plain tuple in a third of the time.
+
 Constants are float32 objects, because a Python number would turn the arithmetic around it to float64.
 `fastmath` lets loops be vectorised by reordering sums; it assumes that all numbers are finite, which
 `CompiledMLP.set_weights` checks of the weights and the game's seam of observations.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -22,8 +25,6 @@ _HALF = np.float32(0.5)
 _NORM_EPSILON = np.float32(1e-5)  # of torch's LayerNorm
 _OBSERVATION_CLIP = np.float32(5.0)
 _LATENT_EPSILON = np.float32(1e-5)
-_TRANSFORM_4_EPSILON = np.float32(4 * 0.001)
-_TRANSFORM_SLOPE = np.float32(1 + 2 * 0.001)
 _LOG2_E = np.float32(1.4426950408889634)
 # Taylor coefficients of 2^f = e^(f ln 2): ln(2)^i / i!; below 2e-7 of error for |f| <= 1/2.
 _C1 = np.float32(0.6931471805599453)
@@ -66,7 +67,6 @@ class Decoding(NamedTuple):
 
     reward_bins: np.ndarray  # [S_r]
     value_bins: np.ndarray  # [S_v]; of length 0 where the value head is scalar
-    transformed: bool  # whether the bins lie on the scale of h
     value_middle: float  # of the value bounds; scalar head only
     value_radius: float
 
@@ -86,13 +86,18 @@ class Buffers(NamedTuple):
     policy_logits: np.ndarray  # [B, A]
 
 
+Plain = tuple[Any, ...]
+"""One of the named tuples above as a plain tuple."""
+
 _compile = numba.njit(cache=True, nogil=True, fastmath=True)
 _inline = numba.njit(cache=True, nogil=True, fastmath=True, inline="always")
 
 
 @_compile
-def initial(parameters: Parameters, decoding: Decoding, buffers: Buffers) -> None:
+def initial(plain_parameters: Plain, plain_decoding: Plain, plain_buffers: Plain) -> None:
     """Encodes the observations in the buffers, which it may overwrite, as node 0; predicts values and policies."""
+    parameters, decoding = Parameters(*plain_parameters), Decoding(*plain_decoding)
+    buffers = Buffers(*plain_buffers)
     observations = buffers.observations
     latents = buffers.latents[0]
     if len(parameters.observation_mean) > 0:
@@ -115,11 +120,13 @@ def recurrent(
     parent_nodes: np.ndarray,
     actions: np.ndarray,
     new_node: int,
-    parameters: Parameters,
-    decoding: Decoding,
-    buffers: Buffers,
+    plain_parameters: Plain,
+    plain_decoding: Plain,
+    plain_buffers: Plain,
 ) -> None:
     """Steps row b from node `parent_nodes[b]` by `actions[b]` to `new_node`, and predicts there."""
+    parameters, decoding = Parameters(*plain_parameters), Decoding(*plain_decoding)
+    buffers = Buffers(*plain_buffers)
     nodes, batch_size, latent_size = buffers.latents.shape
     if len(parent_nodes) != batch_size or len(actions) != batch_size or not 0 <= new_node < nodes:
         raise IndexError("recurrent: batch size or new_node does not fit what `initial` made room for")
@@ -143,8 +150,9 @@ def recurrent(
 
 
 @_compile
-def matrix_products(parameters: Parameters, buffers: Buffers) -> None:
+def matrix_products(plain_parameters: Plain, plain_buffers: Plain) -> None:
     """The four products of `recurrent` and nothing else: what no implementation can do without."""
+    parameters, buffers = Parameters(*plain_parameters), Buffers(*plain_buffers)
     np.dot(buffers.parents, parameters.dynamics_matrix, buffers.hidden)
     latents = buffers.latents[0]
     np.dot(buffers.hidden, parameters.change_matrix, latents)
@@ -164,9 +172,9 @@ def _predict(latents: np.ndarray, parameters: Parameters, decoding: Decoding, bu
         outputs = buffers.outputs[row]
         for i in range(len(outputs)):
             outputs[i] += parameters.output_bias[i]
-        buffers.rewards[row] = _decode(outputs[:reward_end], decoding.reward_bins, decoding.transformed)
+        buffers.rewards[row] = _expectation(outputs[:reward_end], decoding.reward_bins)
         if len(decoding.value_bins) > 0:
-            value = _decode(outputs[reward_end:value_end], decoding.value_bins, decoding.transformed)
+            value = _expectation(outputs[reward_end:value_end], decoding.value_bins)
         else:
             radius = np.float32(decoding.value_radius)
             value = np.float32(decoding.value_middle) + radius * np.tanh(outputs[reward_end])
@@ -227,8 +235,8 @@ def _scale(x: np.ndarray) -> None:
 
 
 @_compile
-def _decode(logits: np.ndarray, bins: np.ndarray, transformed: bool) -> np.float32:
-    """The expectation over the bins, h undone; the logits are overwritten."""
+def _expectation(logits: np.ndarray, bins: np.ndarray) -> np.float32:
+    """The mean of the bins by their probabilities; the logits are overwritten."""
     highest = logits[0]
     for i in range(len(logits)):
         highest = logits[i] if logits[i] > highest else highest
@@ -239,15 +247,8 @@ def _decode(logits: np.ndarray, bins: np.ndarray, transformed: bool) -> np.float
     for i in range(len(logits)):
         total += logits[i]
         weighted += logits[i] * bins[i]
-    expectation = weighted / total
-    if not transformed:
-        return expectation
-    # The inverse of h in the form that loses no digits near 0; see `nn.support.inverse_transform`.
-    magnitude = abs(expectation)
-    root = np.sqrt(_TRANSFORM_SLOPE * _TRANSFORM_SLOPE + _TRANSFORM_4_EPSILON * magnitude)
-    u = _TWO * magnitude / (_TRANSFORM_SLOPE + root)
-    x: np.float32 = u * (u + _TWO)
-    return x if expectation > _ZERO else -x
+    mean: np.float32 = weighted / total
+    return mean
 
 
 @_inline

@@ -11,6 +11,7 @@ import numpy as np
 
 from muzero_ray.core.config import NetworkConfig
 from muzero_ray.core.game import GameSpec
+from muzero_ray.core.support import support_bins
 from muzero_ray.core.types import Weights
 from muzero_ray.engine import kernels
 from muzero_ray.mcts.model import RootOutput, StepOutput
@@ -37,11 +38,11 @@ class CompiledMLP:
         frames = spec.observation_dtype == "uint8"
         self._observation_scale = np.float32(1 / 255 if frames else 1.0)
         self._normalizes_observations = config.normalize_observations and not frames
-        self._decoding = _decoding(config, spec)
-        self._num_outputs = len(self._decoding.reward_bins) + max(1, len(self._decoding.value_bins)) + spec.num_actions
-        self._parameters: kernels.Parameters | None = None
-        self._discounts = np.empty(0, dtype=np.float32)
-        self._buffers = self._allocate(num_nodes=0, batch_size=0)
+        decoding = _decoding(config, spec)
+        self._num_outputs = len(decoding.reward_bins) + max(1, len(decoding.value_bins)) + spec.num_actions
+        self._decoding = tuple(decoding)
+        self._parameters: kernels.Plain | None = None
+        self._make_room(num_nodes=0, batch_size=0)
 
     def set_weights(self, weights: Weights) -> None:
         """Uses these published weights from the next call on. They are copied.
@@ -63,17 +64,16 @@ class CompiledMLP:
                 )
             if not np.isfinite(weights[name]).all():
                 raise ValueError(f"weights: {name} must be finite; publish the weights of an earlier training step")
-        self._parameters = _fold(weights, self._observation_scale)
+        self._parameters = tuple(_fold(weights, self._observation_scale))
 
     def initial(self, observations: np.ndarray, num_nodes: int) -> RootOutput:
         """See `SearchModel.initial`."""
         batch_size = len(observations)
         nodes, size, _ = self._buffers.latents.shape
         if size != batch_size or nodes < num_nodes:
-            self._buffers = self._allocate(num_nodes, batch_size)
-            self._discounts = np.full(batch_size, self._discount, dtype=np.float32)
+            self._make_room(num_nodes, batch_size)
         self._buffers.observations[:] = observations.reshape(batch_size, self._observation_size)
-        kernels.initial(self._ready(), self._decoding, self._buffers)
+        kernels.initial(self._ready(), self._decoding, self._plain_buffers)
         return RootOutput(self._buffers.values, self._buffers.policy_logits)
 
     def recurrent(self, parent_nodes: np.ndarray, actions: np.ndarray, new_node: int) -> StepOutput:
@@ -82,21 +82,28 @@ class CompiledMLP:
         Raises:
             IndexError: if a node or an action is out of range, or the batch size has changed since `initial`.
         """
-        buffers = self._buffers
-        kernels.recurrent(parent_nodes, actions, new_node, self._ready(), self._decoding, buffers)
-        return StepOutput(buffers.rewards, buffers.values, buffers.policy_logits, self._discounts)
+        kernels.recurrent(parent_nodes, actions, new_node, self._ready(), self._decoding, self._plain_buffers)
+        return self._step
 
     def matrix_products_only(self, batch_size: int) -> Callable[[], None]:
         """Returns a function that runs the bare products of one `recurrent` call, as a floor for benchmarks."""
         parameters, buffers = self._ready(), self._allocate(num_nodes=1, batch_size=batch_size)
         for buffer in buffers:
             buffer.fill(0.5)  # what fresh memory holds may be denormal, which multiplies slowly
-        return lambda: kernels.matrix_products(parameters, buffers)
+        plain_buffers = tuple(buffers)
+        return lambda: kernels.matrix_products(parameters, plain_buffers)
 
-    def _ready(self) -> kernels.Parameters:
+    def _ready(self) -> kernels.Plain:
         if self._parameters is None:
             raise RuntimeError("CompiledMLP: has no weights yet; call set_weights first")
         return self._parameters
+
+    def _make_room(self, num_nodes: int, batch_size: int) -> None:
+        """Makes the buffers anew, and with them the one answer of `recurrent`, which consists of their arrays."""
+        self._buffers = buffers = self._allocate(num_nodes, batch_size)
+        self._plain_buffers = tuple(buffers)
+        discounts = np.full(batch_size, self._discount, dtype=np.float32)
+        self._step = StepOutput(buffers.rewards, buffers.values, buffers.policy_logits, discounts)
 
     def _allocate(self, num_nodes: int, batch_size: int) -> kernels.Buffers:
         config = self._config
@@ -175,10 +182,6 @@ def _fold(weights: Weights, observation_scale: np.float32) -> kernels.Parameters
 
 
 def _decoding(config: NetworkConfig, spec: GameSpec) -> kernels.Decoding:
-    def bins(bounds: tuple[float, float]) -> np.ndarray:
-        count = round((bounds[1] - bounds[0]) / config.support_spacing) + 1
-        return np.linspace(*bounds, count, dtype=np.float32)
-
     if config.value_head == "scalar" and spec.value_bounds is None:
         raise ValueError(
             "network.value_head: 'scalar' needs a game whose spec states value_bounds, got None; "
@@ -187,9 +190,10 @@ def _decoding(config: NetworkConfig, spec: GameSpec) -> kernels.Decoding:
     low, high = spec.value_bounds or (0.0, 0.0)
     scalar = config.value_head == "scalar"
     return kernels.Decoding(
-        reward_bins=bins(config.reward_support),
-        value_bins=np.empty(0, dtype=np.float32) if scalar else bins(config.value_support),
-        transformed=config.support_transform,
+        reward_bins=support_bins(config.reward_support, config.support_spacing, config.support_transform),
+        value_bins=np.empty(0, dtype=np.float32)
+        if scalar
+        else support_bins(config.value_support, config.support_spacing, config.support_transform),
         value_middle=(low + high) / 2,
         value_radius=(high - low) / 2,
     )

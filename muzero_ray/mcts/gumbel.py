@@ -92,7 +92,7 @@ def gumbel_search(
     schedule = table[num_considered]
     gumbel = gumbel * scale[:, np.newaxis]
     policies = np.empty((size, num_actions), np.float64)
-    rule = kernels.GumbelRule(NORMALIZATIONS[q_normalization], float(q_floor), float(c_visit), float(c_scale))
+    rule = tuple(kernels.GumbelRule(NORMALIZATIONS[q_normalization], float(q_floor), float(c_visit), float(c_scale)))
 
     def advance(packed: Packed, outputs: kernels.Outputs, node: int) -> int:
         return kernels.gumbel_advance_all(packed, outputs, node, gumbel, schedule, rule, policies)

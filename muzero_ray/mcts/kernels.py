@@ -8,7 +8,7 @@ All arithmetic is in double precision: two actions then tie only if they are ali
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,8 @@ TINY_PRIOR = float(np.finfo(np.float64).tiny)
 ALL_FINITE = -1
 """Returned in place of a row when the model's outputs were finite in all rows."""
 
+Plain = tuple[Any, ...]
+"""A rule as a plain tuple: so it comes from Python, because numba takes it over in a third of the time."""
 Outputs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Rewards `[B]`, values `[B]`, policy logits `[B, A]` and discounts `[B]` of the last step: float32, C-contiguous."""
 
@@ -343,7 +345,7 @@ def gumbel_select(
 
 @compiled
 def gumbel_select_all(
-    packed: Packed, gumbel: np.ndarray, schedule: np.ndarray, rule: GumbelRule, policies: np.ndarray
+    packed: Packed, gumbel: np.ndarray, schedule: np.ndarray, plain_rule: Plain, policies: np.ndarray
 ) -> None:
     """Selects the first leaf of every row.
 
@@ -351,9 +353,10 @@ def gumbel_select_all(
         packed: the tree, its roots expanded.
         gumbel: `[B, A]` float64; noise on the root's logits, scaled.
         schedule: `[B, simulations]` int32; visits of the actions that each simulation considers.
-        rule: the options.
+        plain_rule: a `GumbelRule`.
         policies: `[B, A]` float64 scratch, because a kernel may not allocate.
     """
+    rule = GumbelRule(*plain_rule)
     for row in range(gumbel.shape[0]):
         gumbel_select(packed, row, gumbel[row], schedule[row, 0], rule, policies[row])
 
@@ -365,7 +368,7 @@ def gumbel_advance_all(
     node: int,
     gumbel: np.ndarray,
     schedule: np.ndarray,
-    rule: GumbelRule,
+    plain_rule: Plain,
     policies: np.ndarray,
 ) -> int:
     """Adds node `node` to every row, then selects the leaf of the next simulation, if there is one.
@@ -375,6 +378,7 @@ def gumbel_advance_all(
     Returns:
         The first row in which an output was not finite, or ALL_FINITE.
     """
+    rule = GumbelRule(*plain_rule)
     for row in range(gumbel.shape[0]):
         if not end_simulation(packed, row, node, outputs, rule.normalization):
             return row
@@ -385,9 +389,10 @@ def gumbel_advance_all(
 
 @compiled
 def gumbel_read_out_all(
-    packed: Packed, gumbel: np.ndarray, rule: GumbelRule, policies: np.ndarray, actions: np.ndarray
+    packed: Packed, gumbel: np.ndarray, plain_rule: Plain, policies: np.ndarray, actions: np.ndarray
 ) -> None:
     """Fills `[B, A]` improved policies of the roots, and `[B]` best actions among the most visited ones."""
+    rule = GumbelRule(*plain_rule)
     edge_counts, edge_values, _, node_values, _, row_values = packed
     for row in range(actions.shape[0]):
         children, visits = edge_counts[CHILD, row, ROOT], edge_counts[EDGE_VISITS, row, ROOT]
@@ -484,15 +489,17 @@ def puct_select(packed: Packed, row: int, prior_weights: np.ndarray, rule: PuctR
 
 
 @compiled
-def puct_select_all(packed: Packed, prior_weights: np.ndarray, rule: PuctRule) -> None:
+def puct_select_all(packed: Packed, prior_weights: np.ndarray, plain_rule: Plain) -> None:
     """Selects the first leaf of every row; `prior_weights` is `[N + 1]` float64, by visits of a node."""
+    rule = PuctRule(*plain_rule)
     for row in range(packed[0].shape[1]):
         puct_select(packed, row, prior_weights, rule)
 
 
 @compiled
-def puct_advance_all(packed: Packed, outputs: Outputs, node: int, prior_weights: np.ndarray, rule: PuctRule) -> int:
+def puct_advance_all(packed: Packed, outputs: Outputs, node: int, prior_weights: np.ndarray, plain_rule: Plain) -> int:
     """As `gumbel_advance_all`, by pUCT."""
+    rule = PuctRule(*plain_rule)
     _, num_rows, num_nodes, _ = packed[0].shape
     for row in range(num_rows):
         if not end_simulation(packed, row, node, outputs, rule.normalization):

@@ -22,7 +22,7 @@ class RootOutput:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What a model says of B transitions. The arrays may be reused by the model's next call."""
+    """What a model says of B transitions. The arrays, or the whole object, may be reused by the model's next call."""
 
     rewards: np.ndarray  # [B] float32, for the player who moved
     values: np.ndarray  # [B] float32, of the state reached, for the player to move there

@@ -88,7 +88,7 @@ def muzero_search(
     root_priors = tree.edge_values[PRIOR, :, ROOT]
     root_priors[:] = (1 - fractions) * root_priors + fractions * dirichlet
     weights = prior_weights(np.arange(num_simulations + 2), pb_c_init, pb_c_base)
-    rule = kernels.PuctRule(NORMALIZATIONS[q_normalization], float(q_floor))
+    rule = tuple(kernels.PuctRule(NORMALIZATIONS[q_normalization], float(q_floor)))
 
     def advance(packed: Packed, outputs: kernels.Outputs, node: int) -> int:
         return kernels.puct_advance_all(packed, outputs, node, weights, rule)

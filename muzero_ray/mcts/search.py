@@ -110,14 +110,14 @@ def simulate(
     size, _, num_actions = tree.shape
     parents, actions = tree.row_counts[LEAF_PARENT], tree.row_counts[LEAF_ACTION]
     packed = tree.packed
+    known: StepOutput | None = None
     for node in range(1, num_simulations + 1):
         step = model.recurrent(parents, actions, new_node=node)
-        outputs = (
-            _float32("StepOutput.rewards", step.rewards, (size,)),
-            _float32("StepOutput.values", step.values, (size,)),
-            _float32("StepOutput.policy_logits", step.policy_logits, (size, num_actions)),
-            _float32("StepOutput.discounts", step.discounts, (size,)),
-        )
+        if step is not known:
+            outputs = _outputs(step, size, num_actions)
+            # A model may answer with the same object again, its arrays filled anew; copies of them would be old.
+            copied = any(array is not of_step for array, of_step in zip(outputs, _arrays(step), strict=True))
+            known = None if copied else step
         row = advance(packed, outputs, node)
         if row != kernels.ALL_FINITE:
             _raise_not_finite(step, row, node)
@@ -165,6 +165,20 @@ def _checked_shape(observations: np.ndarray, legal_actions: np.ndarray) -> tuple
             f"legal_actions: row {int(stuck.argmax())} has no legal action; do not search a game that is over"
         )
     return size, num_actions
+
+
+def _arrays(step: StepOutput) -> kernels.Outputs:
+    return step.rewards, step.values, step.policy_logits, step.discounts
+
+
+def _outputs(step: StepOutput, size: int, num_actions: int) -> kernels.Outputs:
+    """The arrays of a step as kernels want them, or raises ValueError, naming the field, if a shape is wrong."""
+    return (
+        _float32("StepOutput.rewards", step.rewards, (size,)),
+        _float32("StepOutput.values", step.values, (size,)),
+        _float32("StepOutput.policy_logits", step.policy_logits, (size, num_actions)),
+        _float32("StepOutput.discounts", step.discounts, (size,)),
+    )
 
 
 def _float32(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from muzero_ray.core.config import TrainConfig
 from muzero_ray.core.types import Batch
 from muzero_ray.nn.networks import MuZeroNetwork
+from muzero_ray.nn.support import is_clipped, two_hot
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def compute_loss(network: MuZeroNetwork, batch: TensorBatch, config: TrainConfig
 
     value = (share * batch.value_mask * value_loss(network, heads.value_logits, batch.target_values)).sum()
     # The state at k = 0 was reached by no action of this window: its reward is never trained.
-    reward_targets = network.reward_support.encode(batch.target_rewards)
+    reward_targets = two_hot(batch.target_rewards, network.reward_bins)
     reward_losses = soft_cross_entropy(heads.reward_logits[:, 1:], reward_targets)
     reward = (share[:, 1:] * batch.reward_mask * reward_losses).sum()
     policy = (share * batch.policy_mask * soft_cross_entropy(heads.policy_logits, batch.target_policies)).sum()
@@ -124,7 +125,7 @@ def compute_loss(network: MuZeroNetwork, batch: TensorBatch, config: TrainConfig
             priorities=(root_values - batch.target_values[:, 0]).abs() * batch.value_mask[:, 0],
             policy_entropy=-(log_policy.exp() * log_policy).sum(dim=-1).mean(),
             value_clipped=_share_of(value_is_clipped(network, batch.target_values), batch.value_mask),
-            reward_clipped=_share_of(network.reward_support.is_clipped(batch.target_rewards), batch.reward_mask),
+            reward_clipped=_share_of(is_clipped(batch.target_rewards, network.reward_bins), batch.reward_mask),
         )
 
 
@@ -171,8 +172,8 @@ def value_loss(network: MuZeroNetwork, value_logits: Tensor, target_values: Tens
     A scalar head is compared on [-1, 1], to which the game's value bounds are stretched and its
     targets clipped, so that the loss has one scale in all games.
     """
-    if network.value_support is not None:
-        return soft_cross_entropy(value_logits, network.value_support.encode(target_values))
+    if not network.value_is_scalar:
+        return soft_cross_entropy(value_logits, two_hot(target_values, network.value_bins))
     assert network.value_bounds is not None
     low, high = network.value_bounds
     targets = ((2 * target_values - (low + high)) / (high - low)).clamp(-1, 1)
@@ -181,8 +182,8 @@ def value_loss(network: MuZeroNetwork, value_logits: Tensor, target_values: Tens
 
 def value_is_clipped(network: MuZeroNetwork, target_values: Tensor) -> Tensor:
     """`[...]` bool: True where a value target cannot be expressed and counts as the nearest that can."""
-    if network.value_support is not None:
-        return network.value_support.is_clipped(target_values)
+    if not network.value_is_scalar:
+        return is_clipped(target_values, network.value_bins)
     assert network.value_bounds is not None
     low, high = network.value_bounds
     slack = 1e-5 * max(abs(low), abs(high))

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from muzero_ray.core.config import NetworkConfig
 from muzero_ray.core.game import GameSpec
+from muzero_ray.core.support import support_bins
 from muzero_ray.core.types import Weights
-from muzero_ray.nn.support import Support
+from muzero_ray.nn.support import expectation
 
 LATENT_EPSILON: Final = 1e-5
 """Added to the range of a latent state, so that a constant one becomes zeros rather than a division by 0."""
@@ -69,8 +70,8 @@ class MuZeroNetwork(nn.Module):
     published to actors.
     """
 
-    bins_of_reward: Tensor
-    bins_of_value: Tensor
+    reward_bins: Tensor  # [S_r]
+    value_bins: Tensor  # [S_v]; unused where the value head is scalar
     observation_mean: Tensor
     observation_spread: Tensor
 
@@ -88,13 +89,11 @@ class MuZeroNetwork(nn.Module):
         self.observation_size = int(np.prod(spec.observation_shape))
         self.observation_scale = 1 / 255 if frames else 1.0
         self.normalizes_observations = config.normalize_observations and not frames
-        self.reward_support = Support(*config.reward_support, config.support_spacing, config.support_transform)
-        self.value_support: Support | None = None
+        reward_bins = support_bins(config.reward_support, config.support_spacing, config.support_transform)
+        value_bins = support_bins(config.value_support, config.support_spacing, config.support_transform)
         self.value_bounds = spec.value_bounds
-        if config.value_head == "categorical":
-            self.value_support = Support(*config.value_support, config.support_spacing, config.support_transform)
-        value_outputs = 1 if self.value_support is None else self.value_support.num_bins
-        self._head_sizes = [self.reward_support.num_bins, value_outputs, spec.num_actions]
+        self.value_is_scalar = config.value_head == "scalar"
+        self._head_sizes = [len(reward_bins), 1 if self.value_is_scalar else len(value_bins), spec.num_actions]
 
         self.representation_1 = nn.Linear(self.observation_size, hidden)
         self.representation_norm = nn.LayerNorm(hidden)
@@ -117,9 +116,8 @@ class MuZeroNetwork(nn.Module):
         if self.normalizes_observations:
             self.register_buffer("observation_mean", torch.zeros(self.observation_size))
             self.register_buffer("observation_spread", torch.ones(self.observation_size))
-        self.register_buffer("bins_of_reward", self.reward_support.bins(), persistent=False)
-        if self.value_support is not None:
-            self.register_buffer("bins_of_value", self.value_support.bins(), persistent=False)
+        self.register_buffer("reward_bins", torch.from_numpy(reward_bins), persistent=False)
+        self.register_buffer("value_bins", torch.from_numpy(value_bins), persistent=False)
 
     def normalize_by(self, mean: np.ndarray, spread: np.ndarray) -> None:
         """From now on normalises observations by these, each `[X]` float32 and spread above 0."""
@@ -153,13 +151,13 @@ class MuZeroNetwork(nn.Module):
 
     def decode_reward(self, reward_logits: Tensor) -> Tensor:
         """`[..., S_r]` to the `[...]` rewards they stand for."""
-        return self.reward_support.decode(reward_logits, self.bins_of_reward)
+        return expectation(reward_logits, self.reward_bins)
 
     def decode_value(self, value_logits: Tensor) -> Tensor:
         """`[..., S_v]` to the `[...]` values they stand for; a scalar head's `[..., 1]` goes through tanh
         to the game's value bounds."""
-        if self.value_support is not None:
-            return self.value_support.decode(value_logits, self.bins_of_value)
+        if not self.value_is_scalar:
+            return expectation(value_logits, self.value_bins)
         assert self.value_bounds is not None
         low, high = self.value_bounds
         return (low + high) / 2 + (high - low) / 2 * value_logits.squeeze(-1).tanh()

@@ -3,8 +3,10 @@
 It only plays and counts. Means, intervals and curves are made where results are reported.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 import numpy as np
 
@@ -78,11 +80,40 @@ def play_against(
     ]
 
 
+class Frames(Sequence[np.ndarray]):
+    """Pictures, `[H, W, 3]` uint8 each, held compressed: a thousand of Lunar Lander are 700 MB otherwise."""
+
+    def __init__(self) -> None:
+        self._packed: list[tuple[tuple[int, ...], bytes]] = []
+
+    def append(self, frame: np.ndarray) -> None:
+        """Adds a copy of a picture."""
+        self._packed.append((frame.shape, zlib.compress(frame.astype(np.uint8).tobytes(), level=1)))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is held."""
+        return sum(len(packed) for _, packed in self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        shape, packed = self._packed[index]
+        return np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape)
+
+
 @dataclass(frozen=True)
 class Recording:
     """One episode to look at."""
 
-    frames: list[np.ndarray]  # [H, W, 3] uint8, the start included; empty if the game draws no pictures
+    frames: Sequence[np.ndarray]  # [H, W, 3] uint8, the start included; empty if the game draws no pictures
     texts: list[str]  # likewise, as text; empty strings if the game writes none
     actions: list[str]  # in the game's notation, one fewer
     episode: Episode
@@ -100,15 +131,21 @@ def record_episode(
     choose = _greedy(planner, model, num_simulations)
     table = _Table(make_game)
     table.start(0, seed)
-    frames, texts, actions = [_picture(table.game)], [table.game.text()], []
+    frames, texts, actions = Frames(), [], []
+
+    def look() -> None:
+        if (frame := _picture(table.game)) is not None:
+            frames.append(frame)
+        texts.append(table.game.text())
+
+    look()
     while not table.over:
         action = int(choose(table.observation[None], table.game.legal_actions()[None])[0])
         actions.append(table.game.action_to_string(action))
         table.play(action)
-        frames.append(_picture(table.game))
-        texts.append(table.game.text())
+        look()
     table.game.close()
-    return Recording([frame for frame in frames if frame is not None], texts, actions, table.episode())
+    return Recording(frames, texts, actions, table.episode())
 
 
 class _Table:

@@ -175,14 +175,16 @@ class SelfPlayer:
             The rows whose game ended, with True if it was terminated and False if it was truncated.
         """
         ended = []
+        observations = self._observations
         sign = 1.0 - 2.0 * self._to_play  # a reward is the mover's; player 1's gain is player 0's loss
         for row, (game, action) in enumerate(zip(self._games, actions.tolist(), strict=True)):
-            self._observations[row], rewards[row], terminated, truncated, _ = game.step(action)
-            self._to_play[row] = game.to_play
+            observations[row], rewards[row], terminated, truncated, _ = game.step(action)
+            if game.names_player:
+                self._to_play[row] = game.to_play
             if terminated or truncated:
                 # A time limit that runs out in the move that ends the game stopped nothing.
                 ended.append((row, bool(terminated)))
-            else:
+            elif game.forbids_actions:
                 self._legal_actions[row] = game.legal_actions()
         self._returns += sign * rewards
         self._lengths += 1

@@ -19,7 +19,9 @@ class Windows(NamedTuple):
     slots: np.ndarray  # [B, K + 1] int64; beyond what is recorded, the last slot that is
     observation_mask: np.ndarray  # [B, K]; 1 where slots[:, k + 1] was reached by actions[:, k]
     actions: np.ndarray  # [B, K]
-    target_values: np.ndarray  # [B, K + 1]
+    reward_sums: np.ndarray  # [B, K + 1]; the value targets but for what they bootstrap from
+    bootstrap_slots: np.ndarray  # [B, K + 1] int64; the states whose values complete them
+    bootstrap_weights: np.ndarray  # [B, K + 1]; factors on these values; 0 where there is nothing to come
     value_mask: np.ndarray  # [B, K + 1]
     target_rewards: np.ndarray  # [B, K]
     reward_mask: np.ndarray  # [B, K]
@@ -29,9 +31,18 @@ class Windows(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def make_windows(
-    states: States, first_slots: np.ndarray, random_actions: np.ndarray, discount: float, td_steps: int
+    states: States,
+    first_slots: np.ndarray,
+    random_actions: np.ndarray,
+    discount: float,
+    td_steps: int,
+    off_policy_cut: float,
+    policy_smoothing: float,
 ) -> Windows:
     """Returns the windows that start in given slots, with the targets of all their steps.
+
+    Value targets are left in two parts, `reward_sums + bootstrap_weights * values[bootstrap_slots]`, for it
+    is not said here which values.
 
     What counts follows from what is recorded of a state. The value counts in every recorded state, the
     policy where a search chose an action, the reward where an action was played. So in the last state of
@@ -46,6 +57,9 @@ def make_windows(
         discount: in (0, 1].
         td_steps: rewards added up before a value target bootstraps, at least 1; fewer where the record
             ends, for then its last state is the one to bootstrap from.
+        off_policy_cut: in [0, 1]; fewer, too, before an action that its present search policy hardly plays, see
+            `core.targets.follows_policy`.
+        policy_smoothing: in [0, 1]; share of every policy target that is spread evenly over the legal actions.
     """
     size, unroll = random_actions.shape
     num_actions = states.search_policies.shape[1]
@@ -53,7 +67,9 @@ def make_windows(
         slots=np.empty((size, unroll + 1), dtype=np.int64),
         observation_mask=np.zeros((size, unroll), dtype=np.float32),
         actions=random_actions.copy(),
-        target_values=np.zeros((size, unroll + 1), dtype=np.float32),
+        reward_sums=np.zeros((size, unroll + 1), dtype=np.float32),
+        bootstrap_slots=np.empty((size, unroll + 1), dtype=np.int64),
+        bootstrap_weights=np.zeros((size, unroll + 1), dtype=np.float32),
         value_mask=np.zeros((size, unroll + 1), dtype=np.float32),
         target_rewards=np.zeros((size, unroll), dtype=np.float32),
         reward_mask=np.zeros((size, unroll), dtype=np.float32),
@@ -65,12 +81,13 @@ def make_windows(
         recorded = True
         for k in range(unroll + 1):
             windows.slots[b, k] = slot
+            windows.bootstrap_slots[b, k] = slot
             if not recorded:
                 continue
-            windows.target_values[b, k] = _value_target(states, slot, discount, td_steps)
+            _split_value_target(states, windows, b, k, discount, td_steps, off_policy_cut)
             windows.value_mask[b, k] = 1
             if states.kinds[slot] == MOVE:
-                windows.target_policies[b, k] = states.search_policies[slot]
+                _fill_policy(windows.target_policies[b, k], states, slot, policy_smoothing)
                 windows.policy_mask[b, k] = 1
             if k < unroll:
                 slot, recorded = _step(states, windows, b, k, slot)
@@ -95,23 +112,51 @@ def _step(states: States, windows: Windows, b: int, k: int, slot: int) -> tuple[
 
 
 @njit(cache=True, nogil=True)
-def _value_target(states: States, start: int, discount: float, td_steps: int) -> float:
-    """The n-step value target of the state in slot `start`, for the player to move there."""
+def _split_value_target(
+    states: States, windows: Windows, b: int, k: int, discount: float, td_steps: int, off_policy_cut: float
+) -> None:
+    """The n-step value target of the state of step k of window b, for the player to move there, in its two parts."""
+    start = windows.slots[b, k]
     player = states.to_play[start]
     slot = start
     total = 0.0
     weight = 1.0
     for _ in range(td_steps):
         following = _successor(states, slot)
-        if following < 0:
+        if following < 0 or not _follows_policy(states, slot, off_policy_cut):
             break
         sign = 1.0 if states.to_play[slot] == player else -1.0
         total += weight * sign * states.rewards[slot]
         weight *= discount
         slot = following
-    sign = 1.0 if states.to_play[slot] == player else -1.0
-    value: float = total + weight * sign * states.root_values[slot]
-    return value
+    windows.reward_sums[b, k] = total
+    windows.bootstrap_slots[b, k] = slot
+    if states.kinds[slot] != TERMINATED:
+        windows.bootstrap_weights[b, k] = weight if states.to_play[slot] == player else -weight
+
+
+@njit(cache=True, nogil=True)
+def _fill_policy(target: np.ndarray, states: States, slot: int, policy_smoothing: float) -> None:
+    """target = (1 - s) search policy + s / (number of legal actions) where legal."""
+    policy, legal = states.search_policies[slot], states.legal_actions[slot]
+    num_legal = 0
+    for action in range(len(legal)):
+        num_legal += legal[action]
+    for action in range(len(target)):
+        target[action] = (1.0 - policy_smoothing) * policy[action]
+        if legal[action]:
+            target[action] += policy_smoothing / num_legal
+
+
+@njit(cache=True, nogil=True)
+def _follows_policy(states: States, slot: int, off_policy_cut: float) -> bool:
+    """See `core.targets.follows_policy`."""
+    policy = states.search_policies[slot]
+    likeliest = policy[0]
+    for action in range(1, len(policy)):
+        likeliest = max(likeliest, policy[action])
+    followed: bool = policy[states.actions[slot]] >= np.float32(off_policy_cut) * likeliest
+    return followed
 
 
 @njit(cache=True, nogil=True)

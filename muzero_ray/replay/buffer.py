@@ -3,6 +3,8 @@
 One plain object for one thread. It does not know how fast it is filled and emptied (`core/rate_limiter.py`).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from muzero_ray.core.game import GameSpec
@@ -11,6 +13,9 @@ from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Traj
 from muzero_ray.replay.batching import make_windows
 from muzero_ray.replay.ring import MOVE, TERMINATED, StateRing, States
 from muzero_ray.replay.sum_tree import SumTree
+
+ValueFunction = Callable[[np.ndarray], np.ndarray]
+"""`[n, ...]` observations to the `[n]` values of these states, each for the player to move there."""
 
 PRIORITY_EPSILON = 1e-6
 """Added to every TD error, so that a state without error is drawn again one day."""
@@ -46,6 +51,8 @@ class ReplayBuffer:
         batch_size: int,
         unroll_steps: int,
         td_steps: int,
+        off_policy_cut: float,
+        policy_smoothing: float,
         discount: float,
         prioritized: bool,
         priority_exponent: float,
@@ -63,6 +70,9 @@ class ReplayBuffer:
             batch_size: B, windows in a batch.
             unroll_steps: K, steps of a window.
             td_steps: rewards added up before a value target bootstraps.
+            off_policy_cut: in [0, 1]; rewards are added up only along actions at least so many times as likely as
+                the likeliest, by the newest search policy of their state.
+            policy_smoothing: in [0, 1]; share of every policy target that is spread evenly over the legal actions.
             discount: in (0, 1].
             prioritized: whether to draw by priority rather than uniformly.
             priority_exponent: alpha; 0 draws uniformly, 1 in proportion to the TD error.
@@ -82,12 +92,15 @@ class ReplayBuffer:
         self._batch_size = batch_size
         self._unroll_steps = unroll_steps
         self._td_steps = td_steps
+        self._off_policy_cut = off_policy_cut
+        self._policy_smoothing = policy_smoothing
         self._discount = discount
         self._prioritized = prioritized
         self._priority_exponent = priority_exponent
         self._importance_exponent = importance_exponent
         self._with_next_observations = with_next_observations
         self._rng = rng
+        self._value_function: ValueFunction | None = None
         self._bytes_per_state = bytes_per_state
         self._ring = StateRing(spec, min(capacity_steps, capacity_bytes // bytes_per_state))
         self._tree = SumTree(self._ring.capacity)
@@ -150,6 +163,13 @@ class ReplayBuffer:
         self._total_steps += trajectory.num_steps
         return True
 
+    def bootstrap_from(self, value_function: ValueFunction) -> None:
+        """Value targets bootstrap from these values from now on, rather than from those that the searches found.
+
+        The function is always called for the B (K + 1) states of a batch at once.
+        """
+        self._value_function = value_function
+
     def sample(self) -> Batch:
         """Draws B windows, each starting from a state in which an action was played.
 
@@ -178,11 +198,24 @@ class ReplayBuffer:
         random_actions = self._rng.integers(self._spec.num_actions, size=shape, dtype=np.int32)
         observations = self._ring.states.observations
         slots = self._ring.slots(indices)
-        windows = make_windows(self._ring.states, slots, random_actions, self._discount, self._td_steps)
+        windows = make_windows(
+            self._ring.states,
+            slots,
+            random_actions,
+            discount=self._discount,
+            td_steps=self._td_steps,
+            off_policy_cut=self._off_policy_cut,
+            policy_smoothing=self._policy_smoothing,
+        )
+        if self._value_function is None:
+            values = self._ring.states.root_values[windows.bootstrap_slots]
+        else:
+            bootstraps = windows.bootstrap_slots.ravel()
+            values = self._value_function(observations[bootstraps]).reshape(windows.bootstrap_slots.shape)
         return Batch(
             observations=observations[windows.slots[:, 0]],
             actions=windows.actions,
-            target_values=windows.target_values,
+            target_values=windows.reward_sums + windows.bootstrap_weights * values,
             value_mask=windows.value_mask,
             target_rewards=windows.target_rewards,
             reward_mask=windows.reward_mask,

@@ -54,6 +54,7 @@ def test_an_error_in_what_the_trainer_tells_others_is_not_lost(monkeypatch, told
     use(monkeypatch, **{names.BUFFER: buffer, names.STORAGE: actor(publish=answers["publish"])})
     config = tiny_config(replay={"prioritized": True}, train={"publish_interval": 1})
     role = trainer.Trainer(config, SPEC, "cpu", 1)
+    role.start(None)
     with pytest.raises(KeyError, match="lost"):
         role.train(0.2)
 

@@ -23,7 +23,24 @@ class Extremes(gymnasium.Env[np.ndarray, int]):
         return np.array([1e300, np.nan, 0.0]), action, False, False, {}
 
 
+class Reused(gymnasium.Env[np.ndarray, int]):
+    """Observes in one float32 array, which it writes anew: small numbers at first, then huge ones, then NaN."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.seen = np.array([0.5, -2.0], np.float32)
+        self.coming = [[3e38, -2e9], [1e9, np.nan]]
+        return self.seen, {}
+
+    def step(self, action: int) -> Any:
+        self.seen[:] = self.coming.pop(0)
+        return self.seen, 0.0, False, False, {}
+
+
 gymnasium.register("Extremes-v0", Extremes)
+gymnasium.register("Reused-v0", Reused)
 
 
 def episode(game: GymnasiumGame, seed: int, actions: list[int]) -> list[tuple[Any, ...]]:
@@ -37,6 +54,15 @@ def test_infinite_observations_are_cut_to_finite_float32_and_nan_is_not_hidden()
     np.testing.assert_allclose(observation, np.array([OBSERVATION_LIMIT, -OBSERVATION_LIMIT, 0.5], np.float32))
     assert observation.dtype == np.float32
     assert np.isnan(game.step(0)[0]).tolist() == [False, True, False]
+
+
+def test_float32_observations_are_copied_and_cut_likewise() -> None:
+    game = GymnasiumGame("Reused-v0")
+    first, _ = game.reset(0)
+    huge, broken = (game.step(0)[0] for _ in range(2))
+    assert first.tolist() == [0.5, -2.0]
+    assert huge.tolist() == [OBSERVATION_LIMIT, -OBSERVATION_LIMIT]
+    np.testing.assert_array_equal(broken, np.array([1e9, np.nan], np.float32))
 
 
 def test_actions_that_do_not_start_at_0_are_shifted() -> None:

@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 from reference.tiny_runs import tiny_config, write_game
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from muzero_ray.app import config_io, run
 from muzero_ray.app.checkpoint_reader import newest_checkpoint
@@ -67,6 +68,8 @@ def test_a_run_over_actors_spends_its_budget_and_holds_its_ratio(tmp_path, num_a
     assert due - 16 < checkpoint.manifest["limiter"]["consumed"]["train"] <= due
     assert checkpoint.training_steps * 16 == checkpoint.manifest["limiter"]["consumed"]["train"]
     assert json.loads(folder.summary.read_text())["finished"] is True
+    [summary] = EventAccumulator(str(folder.path)).Reload().Tensors("model summary/text_summary")
+    assert "parameters" in summary.tensor_proto.string_val[0].decode()
 
 
 def test_a_resumed_run_over_actors_continues_its_counters(tmp_path):

@@ -1,5 +1,7 @@
 """TensorBoard's files, read back with TensorBoard's own reader."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,24 @@ def test_every_metric_has_a_group_a_unit_and_a_meaning():
         assert what
         assert metric.unit
         assert metric.meaning
+
+
+def test_a_writer_needs_no_torch_and_hides_none_from_others(tmp_path):
+    program = f"""
+import sys
+from pathlib import Path
+from muzero_ray.app.metrics import MetricsWriter
+from muzero_ray.app.run_folder import RunFolder
+writer = MetricsWriter(RunFolder(Path({str(tmp_path)!r})))
+writer.write(1, {{"loss/total": 1.0}})
+writer.close()
+assert "torch" not in sys.modules
+import torch
+torch.zeros(1)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    [scalar] = read(RunFolder(tmp_path)).Scalars("loss/total")
+    assert (scalar.step, scalar.value) == (1, 1.0)
 
 
 def test_full_disk_neither_ends_the_run_nor_keeps_it_waiting(tmp_path, monkeypatch, caplog):

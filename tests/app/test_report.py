@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import weakref
+from collections.abc import Sequence
 
 import imageio.v2 as imageio
 import numpy as np
@@ -82,15 +84,33 @@ def test_video_of_odd_small_frames_is_an_mp4_that_can_be_read_back(tmp_path):
     assert abs(float(read[3].mean()) - 120) < 8
 
 
+def test_video_is_written_frame_by_frame(tmp_path):
+    class Watched(Sequence):
+        """Frames that say how many of them are alive at once."""
+
+        alive = most = 0
+
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, index):
+            if index >= len(self):
+                raise IndexError
+            frame = np.full((480, 640, 3), 10 * index, np.uint8)
+            Watched.alive += 1
+            Watched.most = max(Watched.most, Watched.alive)
+            weakref.finalize(frame, lambda: setattr(Watched, "alive", Watched.alive - 1))
+            return frame
+
+    assert len(imageio.mimread(report.write_video(tmp_path / "video", Watched()), memtest=False)) == 20
+    assert Watched.most <= 3
+
+
 def test_gif_is_written_with_one_sentence_where_no_mp4_can_be(tmp_path, monkeypatch, caplog):
-    write = imageio.mimwrite
+    def without_ffmpeg(*_, **__):
+        raise ImportError("no ffmpeg")
 
-    def without_ffmpeg(path, *args, **kwargs):
-        if str(path).endswith(".mp4"):
-            raise ImportError("no ffmpeg")
-        return write(path, *args, **kwargs)
-
-    monkeypatch.setattr(imageio, "mimwrite", without_ffmpeg)
+    monkeypatch.setattr(imageio, "get_writer", without_ffmpeg)
     path = report.write_video(tmp_path / "video", frames())
     assert path == tmp_path / "video.gif"
     assert len(imageio.mimread(path)) == 6

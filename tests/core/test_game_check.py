@@ -235,3 +235,15 @@ def test_the_shared_answer_of_a_game_that_allows_everything_cannot_be_written_to
     game.reset(0)
     with pytest.raises(ValueError, match="read-only"):
         game.legal_actions()[0] = False
+
+
+@pytest.mark.parametrize("number", [1e30, -3e38])
+def test_numbers_whose_squares_overflow_are_finite_all_the_same(number: float) -> None:
+    class Huge(CountingGame):
+        def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+            observation, *rest = super().step(action)
+            return np.full_like(observation, number), *rest
+
+    game = CheckedGame(Huge())
+    game.reset(0)
+    assert (game.step(0)[0] == np.float32(number)).all()

@@ -6,6 +6,7 @@ from reference.fake_models import TableModel, random_table
 from reference.naive_search import NaiveSearch
 from reference.searches import search
 
+from muzero_ray.mcts.model import SearchModel, StepOutput
 from muzero_ray.mcts.tree import Tree
 
 ROWS, ACTIONS, SIMULATIONS = 8, 5, 24
@@ -204,3 +205,29 @@ def test_with_bounds_an_opponents_subtree_does_not_change_how_other_actions_comp
     assert found.visit_counts.tolist() == [[1, 1, 1]]
     policy = found.search_policies[0]
     assert np.log(policy[0] / policy[1]) == pytest.approx(log_ratio, rel=1e-5)
+
+
+class Refilling:
+    """Answers as another model does, but always with the same `StepOutput`, whose arrays it fills anew."""
+
+    def __init__(self, model: SearchModel, dtype: type) -> None:
+        self.model = model
+        self.initial = model.initial
+        self.step = StepOutput(*(np.empty(shape, dtype) for shape in (ROWS, ROWS, (ROWS, ACTIONS), ROWS)))
+
+    def recurrent(self, parent_nodes, actions, new_node):
+        step = self.model.recurrent(parent_nodes, actions, new_node)
+        for name, array in vars(self.step).items():
+            array[:] = getattr(step, name)
+        return self.step
+
+
+@EVERY_SEARCH
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_model_may_answer_with_the_same_object_again(cases, algorithm, dtype):
+    model, states, legal, noise = cases
+    wanted = search(algorithm, model, states, legal, noise=noise[algorithm])
+    found = search(algorithm, Refilling(model, dtype), states, legal, noise=noise[algorithm])
+    np.testing.assert_array_equal(found.visit_counts, wanted.visit_counts)
+    np.testing.assert_array_equal(found.search_policies, wanted.search_policies)
+    np.testing.assert_array_equal(found.root_values, wanted.root_values)

@@ -235,4 +235,4 @@ def test_one_batch_can_be_learnt_by_heart():
     entropies = -(policies * np.log(policies)).sum(axis=2) * per_step * batch.importance_weights[:, None]
     floor = entropies.sum() / len(keep)
     assert result.metrics["loss/policy"] - floor < 0.02 * (first["loss/policy"] - floor) + 0.02
-    assert result.priorities.max() < 0.3  # values have a scale of 10
+    assert result.priorities.max() < 1.0  # values have a scale of 10, their bins one of 400

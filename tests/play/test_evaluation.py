@@ -9,7 +9,7 @@ from reference.fake_planner import FakeModel, FakePlanner
 
 from muzero_ray.adapters.loading import load_game
 from muzero_ray.core.types import Episode
-from muzero_ray.play.evaluation import evaluate, play_against, record_episode
+from muzero_ray.play.evaluation import Frames, evaluate, play_against, record_episode
 from muzero_ray.play.opponents import expert_opponent, random_opponent
 
 
@@ -110,8 +110,23 @@ def test_a_recorded_episode_holds_every_picture_and_is_the_episode_that_is_evalu
     assert set(recording.actions) <= {"left", "right"}
 
 
+def test_pictures_are_kept_as_they_were_in_a_fraction_of_their_memory() -> None:
+    pictures = np.random.default_rng(0).integers(256, size=(3, 5, 7, 3)).astype(np.uint8)
+    frames = Frames()
+    for picture in pictures:
+        frames.append(picture[:, ::-1])  # no copy of its own: what is kept must not depend on it
+    expected = pictures[:, :, ::-1].copy()
+    pictures[:] = 0
+    np.testing.assert_array_equal(list(frames), expected)
+    np.testing.assert_array_equal(frames[1:], expected[1:])
+    np.testing.assert_array_equal(frames[-1], expected[-1])
+    sky = Frames()
+    sky.append(np.zeros((400, 600, 3), np.uint8))
+    assert sky.nbytes < 10_000
+
+
 def test_a_game_without_pictures_is_recorded_as_text() -> None:
     recording = record_episode(load_game("tictactoe"), FakePlanner(), FakeModel(9), 0)
-    assert recording.frames == []
+    assert len(recording.frames) == 0
     assert recording.texts[0] == ". . .\n. . .\n. . ."
     assert len(recording.texts) == recording.episode.length + 1

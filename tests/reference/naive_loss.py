@@ -21,13 +21,19 @@ def h_inverse(y: float) -> float:
     return math.copysign(((math.sqrt(1 + 4 * e * (abs(y) + 1 + e)) - 1) / (2 * e)) ** 2 - 1, y)
 
 
-def two_hot(x: float, low: float, high: float, spacing: float, transformed: bool) -> np.ndarray:
+def bins_of(low: float, high: float, spacing: float, transformed: bool) -> list[float]:
+    """The values that the bins of a support stand for."""
+    positions = [low + i * spacing for i in range(round((high - low) / spacing) + 1)]
+    return [h_inverse(y) for y in positions] if transformed else positions
+
+
+def two_hot(x: float, bins: list[float]) -> np.ndarray:
     """Finds the bin to the left, and shares 1 between it and the next."""
-    scaled = min(max(h(x) if transformed else x, low), high)
-    targets = np.zeros(round((high - low) / spacing) + 1)
-    left = min(int((scaled - low) // spacing), len(targets) - 2)
-    share = (scaled - low) / spacing - left
-    targets[left], targets[left + 1] = 1 - share, share
+    x = min(max(x, bins[0]), bins[-1])
+    left = max(i for i in range(len(bins) - 1) if bins[i] <= x)
+    targets = np.zeros(len(bins))
+    targets[left + 1] = (x - bins[left]) / (bins[left + 1] - bins[left])
+    targets[left] = 1 - targets[left + 1]
     return targets
 
 
@@ -72,13 +78,11 @@ def naive_priorities(network: MuZeroNetwork, batch: Batch) -> list[float]:
 
 
 def _predicted_value(network: MuZeroNetwork, logits: list[float]) -> float:
-    if network.value_support is None:
+    if network.value_is_scalar:
         low, high = network.value_bounds
         return low + (high - low) * (math.tanh(logits[0]) + 1) / 2
-    s = network.value_support
     weights = [math.exp(x - max(logits)) for x in logits]
-    mean = sum(w * (s.low + i * s.spacing) for i, w in enumerate(weights)) / sum(weights)
-    return h_inverse(mean) if s.transformed else mean
+    return sum(w * x for w, x in zip(weights, network.value_bins.tolist(), strict=True)) / sum(weights)
 
 
 def _step_losses(network, batch, config, latent, b, k) -> dict[str, float]:
@@ -87,18 +91,17 @@ def _step_losses(network, batch, config, latent, b, k) -> dict[str, float]:
     losses = {}
     if batch.value_mask[b, k]:
         target = float(batch.target_values[b, k])
-        if network.value_support is None:
+        if network.value_is_scalar:
             low, high = network.value_bounds
             unit = min(max((target - low) / (high - low) * 2 - 1, -1.0), 1.0)
             losses["value"] = (math.tanh(value_logits[0]) - unit) ** 2
         else:
-            s = network.value_support
-            losses["value"] = cross_entropy(value_logits, two_hot(target, s.low, s.high, s.spacing, s.transformed))
+            losses["value"] = cross_entropy(value_logits, two_hot(target, network.value_bins.tolist()))
     if batch.policy_mask[b, k]:
         losses["policy"] = cross_entropy(policy_logits, batch.target_policies[b, k])
     if k > 0 and batch.reward_mask[b, k - 1]:
-        s, target = network.reward_support, float(batch.target_rewards[b, k - 1])
-        losses["reward"] = cross_entropy(reward_logits, two_hot(target, s.low, s.high, s.spacing, s.transformed))
+        target = float(batch.target_rewards[b, k - 1])
+        losses["reward"] = cross_entropy(reward_logits, two_hot(target, network.reward_bins.tolist()))
     if k > 0 and config.consistency_weight > 0 and batch.observation_mask[b, k - 1]:
         ours = network.predict_projection(network.project(latent))[0].double().numpy()
         seen = torch.from_numpy(batch.next_observations[b, k - 1 : k])

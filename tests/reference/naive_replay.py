@@ -97,20 +97,32 @@ class NaiveWindow:
     next_observations: list[list[float] | None] = field(default_factory=list)
 
 
-def naive_window(game: RecordedGame, start: int, *, unroll_steps: int, td_steps: int, discount: float) -> NaiveWindow:
+def naive_window(
+    game: RecordedGame,
+    start: int,
+    *,
+    unroll_steps: int,
+    td_steps: int,
+    discount: float,
+    off_policy_cut: float = 0.0,
+    policy_smoothing: float = 0.0,
+) -> NaiveWindow:
     """The window from state `start` of what has been delivered of a game."""
     window = NaiveWindow()
     absorbing = game.over and game.ending == "terminated"
     values = game.values[: game.last_state + 1]
+    follows = [p[a] >= off_policy_cut * max(p) for p, a in zip(game.policies, game.actions, strict=True)]
     no_policy = [0.0] * len(game.policies[0])
     for t in range(start, start + unroll_steps + 1):
         recorded, played = t <= game.last_state, t < game.delivered
         target = 0.0
         if recorded:
-            target = naive_value_target(game.rewards, game.to_play, values, t, discount=discount, td_steps=td_steps)
+            target = naive_value_target(
+                game.rewards, game.to_play, values, t, discount=discount, td_steps=td_steps, follows=follows
+            )
         window.target_values.append(target)
         window.value_mask.append(int(recorded or absorbing))
-        window.target_policies.append(game.policies[t] if played else no_policy)
+        window.target_policies.append(smoothed(game, t, policy_smoothing) if played else no_policy)
         window.policy_mask.append(int(played))
         if t < start + unroll_steps:
             window.actions.append(game.actions[t] if played else None)
@@ -118,3 +130,9 @@ def naive_window(game: RecordedGame, start: int, *, unroll_steps: int, td_steps:
             window.reward_mask.append(int(played or absorbing))
             window.next_observations.append([game.game_id, t + 1] if t + 1 <= game.last_state else None)
     return window
+
+
+def smoothed(game: RecordedGame, t: int, share: float) -> list[float]:
+    """The search policy of state t, but for a share that goes to all legal actions alike."""
+    even = [1 / sum(game.legal[t]) if legal else 0.0 for legal in game.legal[t]]
+    return [(1 - share) * p + share * e for p, e in zip(game.policies[t], even, strict=True)]

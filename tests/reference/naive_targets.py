@@ -11,11 +11,14 @@ def naive_value_target(
     *,
     discount: float,
     td_steps: int,
+    follows: Sequence[bool] | None = None,
 ) -> float:
     """The target of state `start`; `values` has one entry per recorded state, the last one ends the record."""
-    if td_steps == 0 or start == len(values) - 1:
+    if td_steps == 0 or start == len(values) - 1 or (follows is not None and not follows[start]):
         return values[start]
-    later = naive_value_target(rewards, to_play, values, start + 1, discount=discount, td_steps=td_steps - 1)
+    later = naive_value_target(
+        rewards, to_play, values, start + 1, discount=discount, td_steps=td_steps - 1, follows=follows
+    )
     if to_play[start + 1] != to_play[start]:
         later = -later
     return rewards[start] + discount * later

@@ -21,6 +21,8 @@ def make_buffer(spec: GameSpec = SPEC, **changes: Any) -> ReplayBuffer:
         "batch_size": 32,
         "unroll_steps": 3,
         "td_steps": 4,
+        "off_policy_cut": 0.0,
+        "policy_smoothing": 0.0,
         "discount": 0.9,
         "prioritized": False,
         "priority_exponent": 1.0,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from reference.naive_replay import RecordedGame, naive_window, random_game
-from reference.replay_buffers import SPEC, all_indices, make_buffer
+from reference.replay_buffers import SPEC, all_indices, game_of, make_buffer
 
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.targets import value_targets
@@ -37,19 +37,27 @@ def assert_windows_equal_twins(buffer: ReplayBuffer, games: list[RecordedGame], 
     return len(indices)
 
 
+@pytest.mark.parametrize(("off_policy_cut", "policy_smoothing"), [(0.0, 0.0), (0.6, 0.1)])
 @pytest.mark.parametrize("capacity", [10_000, 37])
 @pytest.mark.parametrize(("unroll_steps", "td_steps"), [(1, 1), (3, 2), (5, 10), (20, 50)])
-def test_all_windows_of_interleaved_pieces_equal_their_twins(capacity: int, unroll_steps: int, td_steps: int):
+def test_all_windows_of_interleaved_pieces_equal_their_twins(
+    capacity: int, unroll_steps: int, td_steps: int, off_policy_cut: float, policy_smoothing: float
+):
     rng = np.random.default_rng([capacity, unroll_steps])
-    buffer = make_buffer(capacity_steps=capacity, unroll_steps=unroll_steps, td_steps=td_steps)
+    targets = {
+        "unroll_steps": unroll_steps,
+        "td_steps": td_steps,
+        "off_policy_cut": off_policy_cut,
+        "policy_smoothing": policy_smoothing,
+    }
+    buffer = make_buffer(capacity_steps=capacity, **targets)
     games = [random_game(rng, game_id) for game_id in range(20)]
     compared = 0
     while waiting := [game for game in games if game.delivered < game.length]:
         game = waiting[rng.integers(min(6, len(waiting)))]
         buffer.add(game.next_piece(int(rng.integers(1, 6))))
         buffer.check_valid()
-        options = {"unroll_steps": unroll_steps, "td_steps": td_steps, "discount": 0.9}
-        compared += assert_windows_equal_twins(buffer, games, **options)
+        compared += assert_windows_equal_twins(buffer, games, **targets, discount=0.9)
     assert compared > 500
 
 
@@ -70,6 +78,35 @@ def test_windows_follow_refreshed_values_and_policies():
             if step < games[game_id].length:
                 games[game_id].policies[step] = policy.tolist()
         assert_windows_equal_twins(buffer, games, unroll_steps=3, td_steps=4, discount=0.9)
+
+
+def test_fresh_values_take_the_place_of_stored_ones_but_not_of_the_end():
+    rng = np.random.default_rng(5)
+    table = rng.normal(size=(20, 100)).astype(np.float32)  # by game and step
+
+    def value_function(observations: np.ndarray) -> np.ndarray:
+        return table[tuple(observations.astype(int).T)]
+
+    buffer = make_buffer()
+    buffer.bootstrap_from(value_function)
+    games = [random_game(rng, game_id) for game_id in range(20)]
+    for game in games:
+        while game.delivered < game.length:
+            buffer.add(game.next_piece(4))
+    for game in games:
+        ends_worthless = game.ending == "terminated"
+        game.values = [
+            0.0 if step == game.length and ends_worthless else float(table[game.game_id, step])
+            for step in range(game.length + 1)
+        ]
+    assert {game.ending for game in games} >= {"terminated", "truncated"}
+    assert assert_windows_equal_twins(buffer, games, unroll_steps=3, td_steps=4, discount=0.9) > 100
+
+
+def test_a_smoothed_policy_leaves_a_share_to_every_legal_action():
+    buffer = make_buffer(policy_smoothing=0.2)
+    buffer.add(game_of(3).next_piece(3))  # action 1 is illegal; the search is certain of action 0
+    np.testing.assert_allclose(buffer.windows(np.array([0])).target_policies[0, 0], [0.9, 0.0, 0.1])
 
 
 @pytest.mark.parametrize("ending", ["terminated", "truncated"])
