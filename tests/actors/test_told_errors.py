@@ -1,8 +1,4 @@
-"""Whatever a role tells another without waiting for an answer: an error there is an error of the role.
-
-Belongs into tests/actors/ or tests/test_cluster_wiring.py, together with the mend in actors/trainer.py and
-actors/reanalyze.py.
-"""
+"""Whatever a role tells another without waiting for an answer: an error there is an error of the role."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,0 +1,108 @@
+"""The replay-buffer actor as a plain object: what a request is answered with."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from reference.tiny_runs import tiny_config
+
+from muzero_ray.actors import build
+from muzero_ray.actors.replay_buffer import ReplayBufferActor
+from muzero_ray.core.types import Trajectory, Weights
+from muzero_ray.nn.networks import build_network, to_weights
+
+RATIO = 32.0
+"""Positions trained per env step: with batches of 16, two batches for each."""
+
+
+def config_for(**changes: Any):
+    return tiny_config(
+        train={"batch_size": 16, "replay_ratio": RATIO, "td_steps": 1, "off_policy_cut": 0.0},
+        replay={"min_steps": 0},
+        **changes,
+    )
+
+
+def weights_of(seed: int) -> Weights:
+    config = config_for()
+    rng = np.random.default_rng(seed)
+    network = build_network(config.network, build.Agent(config).spec, consistency=False)
+    return {
+        name: array + rng.normal(0, 0.1, array.shape).astype(np.float32) for name, array in to_weights(network).items()
+    }
+
+
+def game(length: int) -> Trajectory:
+    """A running game in which every stored value is 7 and every reward 0."""
+    rng = np.random.default_rng(length)
+    return Trajectory(
+        observations=rng.normal(size=(length + 1, 4)).astype(np.float32),
+        actions=np.zeros(length, np.int32),
+        rewards=np.zeros(length, np.float32),
+        to_play=np.zeros(length + 1, np.int8),
+        legal_actions=np.ones((length, 2), bool),
+        search_policies=np.full((length, 2), 0.5, np.float32),
+        root_values=np.full(length, 7.0, np.float32),
+        terminated=False,
+        truncated=False,
+        final_value=0.0,
+        weights_version=0,
+        seed=0,
+        game_id=0,
+        first_step=0,
+    )
+
+
+async def started(config, length: int) -> ReplayBufferActor:
+    actor = ReplayBufferActor(config, num_actors=1)
+    await actor.start(None)
+    adding = asyncio.create_task(actor.add([game(length)]))
+    await asyncio.sleep(0)
+    actor.adding = adding  # kept, or it may be collected
+    return actor
+
+
+def test_a_request_is_answered_with_as_many_batches_as_may_be_trained_and_no_more_than_asked():
+    async def run() -> list[int]:
+        actor = await started(config_for(), length=3)  # 96 positions: six batches
+        counts = [len(await actor.sample(4)), len(await actor.sample(4))]
+        waiting = asyncio.create_task(actor.sample(4))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        await actor.close_intake()
+        return [*counts, len(await waiting)]
+
+    assert asyncio.run(run()) == [4, 2, 0]
+
+
+def test_targets_bootstrap_from_stored_values_until_weights_come_and_from_theirs_then():
+    config = config_for()
+    spec = build.Agent(config).spec
+
+    async def run() -> list[np.ndarray]:
+        actor = await started(config, length=40)
+        batches = await actor.sample(1)
+        for seed in (1, 2):
+            await actor.set_weights(weights_of(seed))
+            batches += await actor.sample(1)
+        return batches
+
+    stored, *fresh = asyncio.run(run())
+    discounted = (0.0, 7.0 * config.train.discount, 7.0)  # beyond the record, one step on, and at its end
+    assert np.isin(stored.target_values.round(4), np.array(discounted, np.float32).round(4)).all()
+    for seed, batch in zip((1, 2), fresh, strict=True):
+        model = build.make_model(config, spec)
+        model.set_weights(weights_of(seed))
+        values = model.initial(game(40).observations, num_nodes=1).values
+        reached = dict(zip(game(40).observations[:, 0].tolist(), np.append(values[1:], np.nan).tolist(), strict=True))
+        wanted = [config.train.discount * reached[first] for first in batch.observations[:, 0].tolist()]
+        inside = batch.observation_mask[:, 0] > 0 if batch.observation_mask is not None else batch.value_mask[:, 1] > 0
+        assert inside.sum() > 5
+        np.testing.assert_allclose(batch.target_values[inside, 0], np.array(wanted)[inside], rtol=1e-4, atol=1e-4)
+
+
+def test_no_network_is_made_where_stored_values_are_wanted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(build, "make_model", None)
+    actor = ReplayBufferActor(config_for(reanalyze={"fresh_values": False}), num_actors=1)
+    asyncio.run(actor.set_weights({}))
