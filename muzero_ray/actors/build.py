@@ -135,6 +135,7 @@ def make_replay_buffer(config: Config) -> ReplayBuffer:
         unroll_steps=config.train.unroll_steps,
         td_steps=config.train.td_steps,
         off_policy_cut=config.train.off_policy_cut,
+        off_policy_cut_warmup=config.train.off_policy_cut_warmup,
         policy_smoothing=config.train.policy_smoothing,
         discount=config.train.discount,
         prioritized=config.replay.prioritized,

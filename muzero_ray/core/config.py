@@ -141,6 +141,9 @@ class TrainConfig(Section):
     off_policy_cut: float = Field(0.2, ge=0, le=1)
     """They are added up only along actions that the newest search of their state finds at least so many times as
     likely as its likeliest one (Watkins' Q(lambda)): old and exploring moves say little of today's play. 0: always."""
+    off_policy_cut_warmup: int = Field(0, ge=0)
+    """Env steps over which the cut rises evenly from 0: what exploring moves led to is how a young agent learns what
+    its own never try."""
     policy_smoothing: float = Field(0.05, ge=0, le=1)
     """Share of every policy target that is spread evenly over the legal actions. Searches start from what earlier ones
     made of the policy; smoothed, it never becomes so certain that later ones cannot change its mind."""

@@ -52,6 +52,7 @@ class ReplayBuffer:
         unroll_steps: int,
         td_steps: int,
         off_policy_cut: float,
+        off_policy_cut_warmup: int,
         policy_smoothing: float,
         discount: float,
         prioritized: bool,
@@ -72,6 +73,7 @@ class ReplayBuffer:
             td_steps: rewards added up before a value target bootstraps.
             off_policy_cut: in [0, 1]; rewards are added up only along actions at least so many times as likely as
                 the likeliest, by the newest search policy of their state.
+            off_policy_cut_warmup: transitions, of all ever added, over which that number rises evenly from 0.
             policy_smoothing: in [0, 1]; share of every policy target that is spread evenly over the legal actions.
             discount: in (0, 1].
             prioritized: whether to draw by priority rather than uniformly.
@@ -93,6 +95,7 @@ class ReplayBuffer:
         self._unroll_steps = unroll_steps
         self._td_steps = td_steps
         self._off_policy_cut = off_policy_cut
+        self._off_policy_cut_warmup = off_policy_cut_warmup
         self._policy_smoothing = policy_smoothing
         self._discount = discount
         self._prioritized = prioritized
@@ -204,7 +207,7 @@ class ReplayBuffer:
             random_actions,
             discount=self._discount,
             td_steps=self._td_steps,
-            off_policy_cut=self._off_policy_cut,
+            off_policy_cut=self._present_cut(),
             policy_smoothing=self._policy_smoothing,
         )
         if self._value_function is None:
@@ -341,6 +344,10 @@ class ReplayBuffer:
         assert (priorities[~moves] == 0).all(), "a state without a transition can be drawn"
         assert np.isclose(self._tree.total, priorities.sum()), "a state that has left can be drawn"
         assert self._total_steps >= self.num_steps
+
+    def _present_cut(self) -> float:
+        risen = min(1.0, self._total_steps / self._off_policy_cut_warmup) if self._off_policy_cut_warmup else 1.0
+        return self._off_policy_cut * risen
 
     def _check_not_empty(self) -> None:
         if self.num_steps == 0:

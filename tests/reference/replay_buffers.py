@@ -22,6 +22,7 @@ def make_buffer(spec: GameSpec = SPEC, **changes: Any) -> ReplayBuffer:
         "unroll_steps": 3,
         "td_steps": 4,
         "off_policy_cut": 0.0,
+        "off_policy_cut_warmup": 0,
         "policy_smoothing": 0.0,
         "discount": 0.9,
         "prioritized": False,

@@ -103,6 +103,18 @@ def test_fresh_values_take_the_place_of_stored_ones_but_not_of_the_end():
     assert assert_windows_equal_twins(buffer, games, unroll_steps=3, td_steps=4, discount=0.9) > 100
 
 
+def test_the_cut_rises_from_nothing_over_its_warmup():
+    buffer = make_buffer(off_policy_cut=0.8, off_policy_cut_warmup=20, td_steps=1, policy_smoothing=0.0)
+    buffer.bootstrap_from(lambda observations: observations[:, 1])  # a state is worth the number of its step
+    game = game_of(30)
+    game.policies = [[0.6, 0.0, 0.4]] * 30
+    game.actions = [2] * 30  # two thirds as likely as the likeliest
+    buffer.add(game.next_piece(10))  # the cut stands at 0.4: action 2 is followed
+    np.testing.assert_allclose(buffer.windows(np.array([4])).target_values[0, 0], 0.9 * 5)
+    buffer.add(game.next_piece(8))  # 0.72: it is not
+    np.testing.assert_allclose(buffer.windows(np.array([4])).target_values[0, 0], 4)
+
+
 def test_a_smoothed_policy_leaves_a_share_to_every_legal_action():
     buffer = make_buffer(policy_smoothing=0.2)
     buffer.add(game_of(3).next_piece(3))  # action 1 is illegal; the search is certain of action 0
