@@ -122,6 +122,8 @@ def _draw_panel(axes: Axes, agents: dict[str, list[Curve]], axis: str, threshold
     if wide:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(lambda *_: "")
+    else:
+        axes.locator_params(axis="x", nbins=6)  # more labels would run into each other
     axes.set_xlabel(f"{label} (log scale)" if wide else label)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(alpha=0.25, linewidth=0.6)
