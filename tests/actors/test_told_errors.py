@@ -41,13 +41,14 @@ def use(monkeypatch: pytest.MonkeyPatch, **actors: SimpleNamespace) -> None:
         monkeypatch.setattr(module, "ray", fake)
 
 
-@pytest.mark.parametrize("told", ["update_priorities", "publish"])
+@pytest.mark.parametrize("told", ["update_priorities", "set_weights", "publish"])
 def test_an_error_in_what_the_trainer_tells_others_is_not_lost(monkeypatch, told: str):
-    answers = {name: Answer() for name in ("update_priorities", "publish")}
+    answers = {name: Answer() for name in ("update_priorities", "set_weights", "publish")}
     answers[told] = Answer(error=KeyError("lost"))
     batch = random_batch(np.random.default_rng(0))
-    buffer = actor(sample=Answer(batch), update_priorities=answers["update_priorities"])
-    use(monkeypatch, **{names.BUFFER: buffer, names.STORAGE: actor(publish=answers["publish"])})
+    publish = answers.pop("publish")
+    buffer = actor(sample=Answer([batch]), **answers)
+    use(monkeypatch, **{names.BUFFER: buffer, names.STORAGE: actor(publish=publish)})
     config = tiny_config(replay={"prioritized": True}, train={"publish_interval": 1})
     role = trainer.Trainer(config, SPEC, "cpu", 1)
     role.start(None)
