@@ -228,11 +228,11 @@ def test_one_batch_can_be_learnt_by_heart():
         batch, **{field.name: getattr(batch, field.name)[keep] for field in dataclasses.fields(batch)}
     )
     first = learner.update(batch).metrics
-    for _ in range(400):
+    for _ in range(800):
         result = learner.update(batch)
     policies = batch.target_policies
     per_step = np.array([1, 1 / 3, 1 / 3, 1 / 3])
     entropies = -(policies * np.log(policies)).sum(axis=2) * per_step * batch.importance_weights[:, None]
     floor = entropies.sum() / len(keep)
     assert result.metrics["loss/policy"] - floor < 0.02 * (first["loss/policy"] - floor) + 0.02
-    assert result.priorities.max() < 1.0  # values have a scale of 10, their bins one of 400
+    assert result.priorities.max() < 0.3  # values have a scale of 10
