@@ -37,8 +37,7 @@ def assert_same(compiled_output, torch_output):
     for field in dataclasses.fields(torch_output):
         got, expected = getattr(compiled_output, field.name), getattr(torch_output, field.name)
         scale = max(1.0, np.abs(expected).max())
-        # A mean of bins of some hundreds loses digits in float32, even where it is small.
-        np.testing.assert_allclose(got, expected, rtol=0, atol=3e-5 * scale, err_msg=field.name)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * scale, err_msg=field.name)
         assert got.shape == expected.shape
         assert got.dtype == expected.dtype
 

@@ -22,6 +22,11 @@ def test_a_scalar_between_two_bins_is_shared_by_nearness():
     np.testing.assert_allclose(targets.numpy(), expected, atol=1e-6)
 
 
+def test_spacing_of_one_half_shares_between_half_steps():
+    targets = two_hot(torch.tensor([[0.1]]), bins_of(-1, 1, spacing=0.5, transformed=False))
+    np.testing.assert_allclose(targets.numpy(), [[[0, 0, 0.8, 0.2, 0]]], atol=1e-6)
+
+
 def test_nearness_is_measured_in_the_scalars_own_unit_between_bins_of_uneven_distance():
     targets = two_hot(torch.tensor([[4.0, -1.0]]), torch.tensor([-2.0, 0.0, 3.0, 8.0]))
     np.testing.assert_allclose(targets.numpy(), [[[0, 0, 0.8, 0.2], [0.5, 0.5, 0, 0]]], atol=1e-6)
@@ -51,7 +56,7 @@ def test_a_rare_large_reward_is_worth_its_share():
 
 def test_equal_logits_stand_for_exactly_nothing_on_a_symmetric_support():
     bins = bins_of(-20, 20)
-    assert expectation(torch.zeros(len(bins)), bins).abs().item() < 1e-4
+    assert expectation(torch.zeros(len(bins)), bins).abs().item() < 1e-5
 
 
 def test_a_scalar_beyond_the_support_becomes_its_outermost_bin_and_is_reported():
