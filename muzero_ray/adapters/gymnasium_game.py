@@ -7,7 +7,7 @@ does not do: images, continuous actions and wrappers of any kind; a game file of
 import difflib
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import gymnasium
 import numpy as np
@@ -89,6 +89,14 @@ class GymnasiumGame(Game):
                 self._env.step(self._first_action + action)
             self._draws = True
         return np.asarray(self._env.render(), dtype=np.uint8)
+
+    def clone(self) -> Self:
+        """Environments hold engines and windows that cannot be copied.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(f"{self._env_id} cannot be copied")
 
     def close(self) -> None:
         """Closes the environment."""

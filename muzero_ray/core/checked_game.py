@@ -4,11 +4,12 @@
 `game_check.check_game` plays whole episodes and asks the rest.
 """
 
+import copy
 import math
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
@@ -126,12 +127,12 @@ def to_play_complaint(spec: GameSpec, to_play: object) -> Complaint | None:
 
 
 def turn_complaint(mover: int) -> Complaint:
-    """What is wrong where a player moves twice in a row: networks know no turns, so the search takes them in turns."""
+    """What is wrong where a player moves twice in a row in a game whose spec says that the turn always passes."""
     return Complaint(
         "to_play",
         "change with every move in a game for two",
         f"{mover} twice in a row",
-        "let the other player pass, by an action of its own",
+        "say alternating=False in the game's spec, or let the other player pass by an action of its own",
     )
 
 
@@ -177,13 +178,13 @@ class CheckedGame(Game):
         self._seed = 0
         self._steps = 0
         self._action = -1
-        self._takes_turns = self.spec.num_players == 2
+        self._takes_turns = self.spec.num_players == 2 and self.spec.alternating
         self._observation_dtype = np.dtype(self.spec.observation_dtype)
         # Games that allow everything need not be asked before every move.
         self.forbids_actions = type(game).legal_actions is not Game.legal_actions
         self._all_legal = np.ones(self.spec.num_actions, dtype=bool)
         self._all_legal.flags.writeable = False
-        self.names_player = self._takes_turns or type(game).to_play is not Game.to_play
+        self.names_player = self.spec.num_players == 2 or type(game).to_play is not Game.to_play
 
     def reset(self, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
         """See `Game.reset`; its result is checked."""
@@ -263,6 +264,12 @@ class CheckedGame(Game):
             and observation.dtype == self._observation_dtype
             and (observation.dtype.kind != "f" or math.isfinite(np.vdot(observation, observation)))
         )
+
+    def clone(self) -> Self:
+        """See `Game.clone`; the copy is watched as well."""
+        copied = copy.copy(self)
+        copied._game = self._game.clone()
+        return copied
 
     def render(self) -> np.ndarray:
         """See `Game.render`."""

@@ -29,6 +29,9 @@ class SearchConfig(Section):
     visit-count targets, as first published."""
     num_simulations: int = Field(16, ge=1, le=100_000)
     """Simulations per move in self-play."""
+    max_candidates: int = Field(128, ge=2)
+    """Actions that a node of the tree keeps: all of a game that has no more, else the most probable ones (at the root,
+    of the legal ones). Bounds the memory of chess and shogi, whose actions count in thousands."""
     q_normalization: Literal["tree", "bounds", "node"] = "tree"
     """How values are brought to [0, 1]: "tree" by the smallest and largest value seen in the tree,
     "bounds" by the game's known value bounds, "node" by the values at one node, as mctx does."""
@@ -46,6 +49,9 @@ class SearchConfig(Section):
     """pUCT: visits at which the prior's weight starts to grow (MuZero: 19652)."""
     dirichlet_alpha: float = Field(0.25, gt=0)
     """pUCT: concentration of the root noise (MuZero: 0.25 for Atari, 0.3 for chess)."""
+    dirichlet_per_action: float | None = Field(None, gt=0)
+    """pUCT: concentration of the root noise times the number of legal actions, used instead of `dirichlet_alpha`
+    (AlphaZero's 0.3, 0.15 and 0.03 for chess, shogi and Go are about 10 by the usual number of moves)."""
     exploration_fraction: float = Field(0.25, ge=0, le=1)
     """pUCT: share of the root noise in the root prior (MuZero: 0.25)."""
 
@@ -53,17 +59,21 @@ class SearchConfig(Section):
 class NetworkConfig(Section):
     """The network: representation, dynamics and prediction."""
 
-    kind: Literal["mlp"] = "mlp"
-    """"mlp" for vector observations (others are flattened)."""
+    kind: Literal["mlp", "conv"] = "mlp"
+    """"mlp" for vector observations (others are flattened), "conv" for boards `[C, H, W]`: a residual tower."""
     normalize_observations: bool = True
     """Whether floats are shifted and scaled to mean 0 and standard deviation 1 of all observations trained on so
     far, and clipped to +-5; off leaves them as they are. Frames (uint8) are divided by 255 in any case instead."""
     latent_size: int = Field(64, ge=2)
-    """Size of the latent state."""
+    """"mlp": size of the latent state."""
     hidden_size: int = Field(128, ge=1)
-    """Width of the hidden layers of representation and dynamics."""
+    """"mlp": width of the hidden layers of representation and dynamics."""
     head_size: int = Field(128, ge=1)
-    """Width of the hidden layer that reward, value and policy share."""
+    """Width of the hidden layer that reward, value and policy share ("conv": reward and value)."""
+    channels: int = Field(32, ge=1)
+    """"conv": planes of the latent state and of every layer (MuZero: 256)."""
+    blocks: int = Field(2, ge=1)
+    """"conv": residual blocks of the representation, and of the dynamics (MuZero: 16)."""
     value_head: Literal["categorical", "scalar"] = "categorical"
     """"categorical": a distribution over `value_support`; "scalar": one number within the game's value bounds."""
     support_transform: bool = True
@@ -106,6 +116,13 @@ class SelfPlayConfig(Section):
     """Moves after which the most visited action is always played; none: never (MuZero: 30 for boards)."""
     sampled_moves: int = Field(0, ge=0)
     """"gumbel" only: opening moves drawn from the improved policy rather than chosen, for variety in board games."""
+    random_opening_moves: int = Field(0, ge=0)
+    """A game starts after 0 to so many random moves, each number equally likely; they are not learnt from."""
+    resign_value: float | None = Field(None, gt=0)
+    """Two players: a game is given up where the search says that the player to move is worth less than minus this;
+    none: never (AlphaZero chose it so that fewer than 5 in 100 given up games could have been held)."""
+    resign_exempt: float = Field(0.1, ge=0, le=1)
+    """Share of the games that are never given up, which tell how many of the others were so falsely."""
 
 
 class ReplayConfig(Section):
@@ -117,6 +134,8 @@ class ReplayConfig(Section):
     """Memory for them in MB; the smaller of the two limits holds."""
     min_steps: int = Field(1_000, ge=0)
     """Transitions before training starts."""
+    augment: bool = True
+    """Turn and mirror what is drawn at random, where the game says what may be turned and mirrored."""
     prioritized: bool = False
     """Draw transitions by priority (|search value - target|) rather than uniformly."""
     priority_exponent: float = Field(0.6, ge=0)
@@ -165,6 +184,8 @@ class TrainConfig(Section):
     """Weight of the reward loss."""
     policy_weight: float = Field(1.0, ge=0)
     """Weight of the policy loss."""
+    turn_weight: float = Field(1.0, ge=0)
+    """Weight of the loss of whose turn comes next, in games whose turns do not alternate."""
     consistency_weight: float = Field(0.0, ge=0)
     """Weight of the self-supervised consistency loss (EfficientZero: 2); 0 leaves it and its layers out."""
     dynamics_gradient: float = Field(0.5, ge=0, le=1)
@@ -205,6 +226,11 @@ class EvaluateConfig(Section):
     """Episodes of the last evaluation, and of `muzero-ray evaluate`."""
     num_simulations: int | None = Field(None, ge=1)
     """Simulations per move; none: as in self-play."""
+    opponents: str = "random"
+    """Two players: whom the agent meets besides its earlier selves, named as for `muzero-ray match`, with commas
+    between them ("random,uct:100"). They are the fixed points of the Elo scale, the first of them at 0."""
+    earlier_agents: int = Field(3, ge=0)
+    """Two players: how many earlier selves it meets in each evaluation."""
     video: bool = True
     """Write a video of one episode of the final agent at the end of the run."""
 

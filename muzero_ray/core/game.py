@@ -5,11 +5,22 @@ planner must ask: which actions are legal, and whose turn it is. Nothing here kn
 networks or Ray, and a game knows nothing of them.
 """
 
+import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Symmetry:
+    """A way to turn or mirror a board after which the game is the same, but for the names of its actions."""
+
+    cells: np.ndarray
+    """`[H * W]` int: cell i of a turned plane is cell `cells[i]` of the plane as it was; planes are read row by row."""
+    actions: np.ndarray
+    """`[A]` int: action a of the game as it was is action `actions[a]` of the turned one."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +32,23 @@ class GameSpec:
     num_actions: int
     """A: actions are the integers 0 to A - 1."""
     num_players: int = 1
-    """1 or 2. With 2, the game is zero-sum and the players move in turns; `to_play` tells whose turn it is."""
+    """1 or 2. With 2, the game is zero-sum; `to_play` tells whose turn it is."""
     observation_dtype: str = "float32"
     """NumPy dtype name of an observation: "float32" for vectors and boards, "uint8" for frames."""
     value_bounds: tuple[float, float] | None = None
     """Smallest and largest value a state can have, when they are known: (-1, 1) in most board games."""
+    alternating: bool = True
+    """With 2 players: whether the turn passes with every move. Where it does not (a capture moves again), say False:
+    then the network learns whose turn comes next."""
+    symmetries: tuple[Symmetry, ...] = field(default=(), compare=False, repr=False)
+    """Boards `[C, H, W]` only: what may be turned and mirrored, the identity left out, to learn more from each game."""
+    action_planes: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """Boards only: `[A, P, H, W]` uint8 pictures of the actions, 0 or 1, as a convolutional network sees them: where
+    a stone is put, or from where to where a piece moves. Without them it learns a vector per action."""
+    action_cells: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """Boards only: `[A]` int32, the cell `(plane * H + row) * W + column` of a stack of planes in which a convolutional
+    network says how probable each action is; -1 for actions that have no place on the board, such as a pass. Without
+    them the policy is a dense layer, whose size is that of the board times A."""
 
 
 class Game(ABC):
@@ -77,10 +100,17 @@ class Game(ABC):
     def to_play(self) -> int:
         """The player whose turn it is, 0 or 1; always 0 in a game for one.
 
-        With two players it changes with every move, because the search plans in latent states, which do not
-        tell whose turn it is. Where a player moves twice, let the other one pass, by an action of its own.
+        With two players it changes with every move, unless the spec says that the game is not `alternating`.
         """
         return 0
+
+    def clone(self) -> Self:
+        """A game in the same state that goes on independently, for opponents that look ahead.
+
+        Raises:
+            NotImplementedError: if the game cannot be copied.
+        """
+        return copy.deepcopy(self)
 
     def render(self) -> np.ndarray:
         """`[H, W, 3]` uint8 picture of the present state, for videos. Optional.
