@@ -25,7 +25,7 @@ from muzero_ray.mcts.search import (
     simulate,
     start_search,
 )
-from muzero_ray.mcts.tree import Packed, Tree
+from muzero_ray.mcts.tree import ROOT, Packed, Tree
 
 
 def gumbel_search(
@@ -42,6 +42,7 @@ def gumbel_search(
     q_normalization: QNormalization,
     q_floor: float,
     value_bounds: tuple[float, float] | None = None,
+    max_candidates: int | None = None,
     tree: Tree | None = None,
     gumbel: np.ndarray | None = None,
 ) -> SearchResult:
@@ -61,6 +62,9 @@ def gumbel_search(
         q_normalization: how Q is brought to [0, 1]: "tree", "bounds" or "node"; see `search.start_search`.
         q_floor: with "tree", smallest range that is stretched to [0, 1].
         value_bounds: with "bounds", the smallest and the largest value.
+        max_candidates: actions that a node keeps at most; none: all. At the root nothing is lost by it, as long as m is
+            no more: the actions to consider are kept, and all others have a share of the improved policy all the
+            same. Below it, the improved policy lacks what the others would have.
         tree: to be used again, of shape (B, num_simulations + 1, A); a new one if none.
         gumbel: `[B, A]` noise to use instead of drawing it, before scaling: for comparisons in tests.
 
@@ -75,7 +79,10 @@ def gumbel_search(
     if max_considered_actions < 1:
         raise ValueError(f"max_considered_actions must be at least 1, got {max_considered_actions}")
     scale = per_game("gumbel_scale", gumbel_scale, size)
-    tree = start_search(
+    if gumbel is None:
+        gumbel = rng.gumbel(size=(size, num_actions))
+    gumbel = gumbel * scale[:, np.newaxis]
+    tree, root_logits = start_search(
         model,
         observations,
         legal_actions,
@@ -83,15 +90,20 @@ def gumbel_search(
         q_normalization=q_normalization,
         q_floor=q_floor,
         value_bounds=value_bounds,
+        max_candidates=max_candidates,
         tree=tree,
+        noise=gumbel,
     )
-    if gumbel is None:
-        gumbel = rng.gumbel(size=(size, num_actions))
-    num_considered = np.minimum(legal_actions.sum(axis=1), max_considered_actions)
-    table = considered_visits_table(min(max_considered_actions, num_actions), num_simulations)
+    num_considered = np.minimum(legal_actions.sum(axis=1), min(max_considered_actions, tree.num_candidates))
+    table = considered_visits_table(min(max_considered_actions, tree.num_candidates), num_simulations)
     schedule = table[num_considered]
-    gumbel = gumbel * scale[:, np.newaxis]
-    policies = np.empty((size, num_actions), np.float64)
+    priors, rests = None, np.zeros(size)
+    if tree.candidates is not None:
+        gumbel = np.take_along_axis(gumbel, tree.candidates[:, ROOT], axis=1)
+        priors = softmax(root_logits)
+        kept = np.take_along_axis(priors, tree.candidates[:, ROOT], axis=1).sum(axis=1)
+        rests = (1.0 - kept) / kept
+    policies = np.empty((size, tree.num_candidates), np.float64)
     rule = tuple(kernels.GumbelRule(NORMALIZATIONS[q_normalization], float(q_floor), float(c_visit), float(c_scale)))
 
     def advance(packed: Packed, outputs: kernels.Outputs, node: int) -> int:
@@ -100,8 +112,34 @@ def gumbel_search(
     kernels.gumbel_select_all(tree.packed, gumbel, schedule, rule, policies)
     simulate(model, tree, num_simulations, advance)
     actions = np.empty(size, np.int32)
-    kernels.gumbel_read_out_all(tree.packed, gumbel, rule, policies, actions)
+    kernels.gumbel_read_out_all(tree.packed, gumbel, rests, rule, policies, actions)
+    if priors is not None:
+        policies = with_the_rest(tree, policies, priors)
     return read_out(tree, actions, policies.astype(np.float32))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """`[B, A]` logits, of which -inf forbids an action, to `[B, A]` float64 probabilities."""
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    probabilities: np.ndarray = weights / weights.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def with_the_rest(tree: Tree, policies: np.ndarray, priors: np.ndarray) -> np.ndarray:
+    """Returns the improved policies over all actions: what the candidates' lack to 1 is shared out by prior.
+
+    Args:
+        tree: of a finished search, with candidates.
+        policies: `[B, M]` float64, of the candidates.
+        priors: `[B, A]` float64, of all actions.
+    """
+    others = priors.copy()
+    assert tree.candidates is not None
+    np.put_along_axis(others, tree.candidates[:, ROOT], 0.0, axis=1)
+    mass = others.sum(axis=1, keepdims=True)
+    lacking = 1.0 - policies.sum(axis=1, keepdims=True)
+    shared: np.ndarray = tree.over_actions(policies) + others * lacking / np.where(mass > 0, mass, 1.0)
+    return shared
 
 
 @functools.lru_cache(maxsize=64)

@@ -70,6 +70,74 @@ class PuctRule(NamedTuple):
 
 
 # ---------------------------------------------------------------------------------------------------
+# The candidates of a node, where it does not keep all of its actions. From here on, A is their number.
+# ---------------------------------------------------------------------------------------------------
+
+
+@compiled
+def sink(heap: np.ndarray, place: int) -> None:
+    """Lets the number at `place` sink until no child is smaller; what lies below is a heap, smallest first."""
+    size = heap.shape[0]
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            return
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[place] <= heap[child]:
+            return
+        heap[place], heap[child] = heap[child], heap[place]
+        place = child
+
+
+@compiled
+def keep_highest(scores: np.ndarray, actions: np.ndarray, kept: np.ndarray) -> None:
+    """Fills `[M]` with the actions of the M highest of `[A]` scores, rising, and `[M]` with these scores.
+
+    Of equal scores at the bound, those of the smallest actions are kept. One pass finds the bound, with a heap of
+    the M highest so far, and one collects what is above it: no score is sorted that is not kept.
+
+    A score that is no number makes the first kept one so, lest it go unnoticed.
+    """
+    num_kept, total = kept.shape[0], 0.0
+    for place in range(num_kept):
+        kept[place] = scores[place]
+    for place in range(num_kept // 2 - 1, -1, -1):
+        sink(kept, place)
+    for action in range(num_kept, scores.shape[0]):
+        if scores[action] > kept[0]:
+            kept[0] = scores[action]
+            sink(kept, 0)
+    bound, at_bound = kept[0], 0
+    for place in range(num_kept):
+        at_bound += kept[place] == bound
+    place = 0
+    for action in range(scores.shape[0]):
+        score = scores[action]
+        total += score
+        if score > bound or (score == bound and at_bound > 0):
+            at_bound -= score == bound
+            actions[place], kept[place] = action, score
+            place += 1
+    if math.isnan(total):
+        kept[0] = np.nan
+
+
+@compiled
+def keep_highest_all(scores: np.ndarray, candidates: np.ndarray, node: int, kept: np.ndarray) -> None:
+    """Chooses the candidates of node `node` of every row.
+
+    Args:
+        scores: `[B, A]` float32.
+        candidates: `[B, N, M]` int32, of which those of `node` are filled.
+        node: its number.
+        kept: `[B, M]` float32; filled with the scores of the candidates.
+    """
+    for row in range(scores.shape[0]):
+        keep_highest(scores[row], candidates[row, node], kept[row])
+
+
+# ---------------------------------------------------------------------------------------------------
 # Expansion and back-up, the same for both algorithms.
 # ---------------------------------------------------------------------------------------------------
 
@@ -272,12 +340,15 @@ def improve_policy(
     qvalues: np.ndarray,
     mixed: float,
     weight: float,
+    rest: float,
     policy: np.ndarray,
 ) -> None:
     """Fills `[A]` with the improved policy, softmax(logits + sigma(completed Q)).
 
     Q is counted from the mixed value, so that all unvisited actions keep their prior but for one common factor:
-    only visited actions, of which most nodes have few, need an exponential.
+    only visited actions, of which most nodes have few, need an exponential. Actions that the node does not keep
+    are unvisited too: `rest` is their prior, as a multiple of that of all kept ones, and what the policy lacks to 1
+    is theirs.
     """
     num_actions = policy.shape[0]
     highest = -np.inf
@@ -287,7 +358,7 @@ def improve_policy(
             policy[action] += weight * (qvalues[action] - mixed)
         highest = max(highest, policy[action])
     unvisited_factor = math.exp(min(-highest, MAX_EXPONENT))
-    total = 0.0
+    total = rest * unvisited_factor
     for action in range(num_actions):
         if visits[action] > 0:
             policy[action] = math.exp(policy[action] - highest)
@@ -334,7 +405,7 @@ def gumbel_select(
         if node == ROOT:
             action = best_considered(children, visits, log_priors, qvalues, gumbel, considered_visits, mixed, weight)
         else:
-            improve_policy(visits, priors, log_priors, qvalues, mixed, weight, policy)
+            improve_policy(visits, priors, log_priors, qvalues, mixed, weight, 0.0, policy)
             action = most_owed(policy, visits, node_counts[VISITS, row, node] - 1)
         if children[action] == UNVISITED:
             row_counts[LEAF_PARENT, row] = node
@@ -389,9 +460,12 @@ def gumbel_advance_all(
 
 @compiled
 def gumbel_read_out_all(
-    packed: Packed, gumbel: np.ndarray, plain_rule: Plain, policies: np.ndarray, actions: np.ndarray
+    packed: Packed, gumbel: np.ndarray, rests: np.ndarray, plain_rule: Plain, policies: np.ndarray, actions: np.ndarray
 ) -> None:
-    """Fills `[B, A]` improved policies of the roots, and `[B]` best actions among the most visited ones."""
+    """Fills `[B, A]` improved policies of the roots, and `[B]` best actions among the most visited ones.
+
+    For the `[B]` rests see `improve_policy`.
+    """
     rule = GumbelRule(*plain_rule)
     edge_counts, edge_values, _, node_values, _, row_values = packed
     for row in range(actions.shape[0]):
@@ -400,7 +474,7 @@ def gumbel_read_out_all(
         qvalues, raw_value = edge_values[Q, row, ROOT], node_values[RAW_VALUE, row, ROOT]
         low, high = row_values[LOW, row], row_values[HIGH, row]
         mixed, weight = gumbel_assess(visits, priors, qvalues, raw_value, low, high, rule)
-        improve_policy(visits, priors, log_priors, qvalues, mixed, weight, policies[row])
+        improve_policy(visits, priors, log_priors, qvalues, mixed, weight, rests[row], policies[row])
         actions[row] = best_considered(
             children, visits, log_priors, qvalues, gumbel[row], most_visits(visits), mixed, weight
         )

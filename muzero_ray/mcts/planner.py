@@ -67,8 +67,12 @@ class Planner:
                 q_normalization=config.q_normalization,
                 q_floor=config.q_floor,
                 value_bounds=self.value_bounds,
+                max_candidates=config.max_candidates,
                 tree=tree,
             )
+        alpha: PerGame = config.dirichlet_alpha
+        if config.dirichlet_per_action is not None:
+            alpha = config.dirichlet_per_action / legal_actions.sum(axis=1)
         return muzero_search(
             model,
             observations,
@@ -77,12 +81,13 @@ class Planner:
             rng=rng,
             temperature=temperature,
             exploration_fraction=np.minimum(1.0, np.asarray(noise_scale) * config.exploration_fraction),
-            dirichlet_alpha=config.dirichlet_alpha,
+            dirichlet_alpha=alpha,
             pb_c_init=config.pb_c_init,
             pb_c_base=config.pb_c_base,
             q_normalization=config.q_normalization,
             q_floor=config.q_floor,
             value_bounds=self.value_bounds,
+            max_candidates=config.max_candidates,
             tree=tree,
         )
 
@@ -92,7 +97,7 @@ class Planner:
             return None
         shape = (legal_actions.shape[0], num_simulations + 1, legal_actions.shape[1])
         if shape not in self._trees:
-            self._trees[shape] = Tree(*shape)
+            self._trees[shape] = Tree(*shape, self.config.max_candidates)
         self._trees.move_to_end(shape)
         if len(self._trees) > KEPT_TREES:
             self._trees.popitem(last=False)

@@ -32,12 +32,13 @@ def muzero_search(
     rng: np.random.Generator,
     temperature: PerGame,
     exploration_fraction: PerGame,
-    dirichlet_alpha: float,
+    dirichlet_alpha: PerGame,
     pb_c_init: float,
     pb_c_base: float,
     q_normalization: QNormalization,
     q_floor: float,
     value_bounds: tuple[float, float] | None = None,
+    max_candidates: int | None = None,
     tree: Tree | None = None,
     dirichlet: np.ndarray | None = None,
 ) -> SearchResult:
@@ -52,13 +53,15 @@ def muzero_search(
         temperature: T, at least 0; a number or `[B]`. Actions are drawn in proportion to visits^(1 / T); with 0
             the most visited action is taken, of several the one with the highest Q.
         exploration_fraction: in [0, 1]; a number or `[B]`. Share of the noise in the root's prior.
-        dirichlet_alpha: concentration of the noise, above 0.
+        dirichlet_alpha: concentration of the noise, above 0; a number or `[B]`.
         pb_c_init: weight of the prior; see `prior_weights`.
         pb_c_base: number of visits at which that weight starts to grow.
         q_normalization: how Q is brought to [0, 1]: "tree", "bounds" or "node"; see `search.start_search`. What an
             unvisited action scores: see `kernels.puct_action`.
         q_floor: with "tree", smallest range that is stretched to [0, 1].
         value_bounds: with "bounds", the smallest and the largest value.
+        max_candidates: actions that a node keeps at most, the most probable ones (at the root, of the legal ones, by
+            the prior without noise); none: all.
         tree: to be used again, of shape (B, num_simulations + 1, A); a new one if none.
         dirichlet: `[B, A]` noise to use instead of drawing it: for comparisons in tests.
 
@@ -69,11 +72,11 @@ def muzero_search(
         ValueError: if an argument is unusable, or the model's output has a wrong shape or is not finite.
     """
     size, _ = legal_actions.shape
-    if not dirichlet_alpha > 0:
+    if not (np.asarray(dirichlet_alpha) > 0).all():
         raise ValueError(f"dirichlet_alpha must be positive, got {dirichlet_alpha}")
     temperatures = per_game("temperature", temperature, size)
     fractions = per_game("exploration_fraction", exploration_fraction, size, highest=1.0)[:, np.newaxis]
-    tree = start_search(
+    tree, _ = start_search(
         model,
         observations,
         legal_actions,
@@ -81,10 +84,16 @@ def muzero_search(
         q_normalization=q_normalization,
         q_floor=q_floor,
         value_bounds=value_bounds,
+        max_candidates=max_candidates,
         tree=tree,
     )
+    kept = legal_actions
+    if tree.candidates is not None:
+        kept = np.take_along_axis(legal_actions, tree.candidates[:, ROOT], axis=1)
     if dirichlet is None:
-        dirichlet = draw_dirichlet(rng, dirichlet_alpha, legal_actions)
+        dirichlet = draw_dirichlet(rng, dirichlet_alpha, kept)
+    elif tree.candidates is not None:
+        dirichlet = np.take_along_axis(dirichlet, tree.candidates[:, ROOT], axis=1)
     root_priors = tree.edge_values[PRIOR, :, ROOT]
     root_priors[:] = (1 - fractions) * root_priors + fractions * dirichlet
     weights = prior_weights(np.arange(num_simulations + 2), pb_c_init, pb_c_base)
@@ -98,7 +107,7 @@ def muzero_search(
 
     visits = tree.edge_counts[EDGE_VISITS, :, ROOT]
     actions = draw_actions(rng, visits, tree.edge_values[Q, :, ROOT], temperatures)
-    return read_out(tree, actions, (visits / num_simulations).astype(np.float32))
+    return read_out(tree, actions, tree.over_actions(visits / num_simulations).astype(np.float32))
 
 
 def prior_weights(visits: np.ndarray, pb_c_init: float, pb_c_base: float) -> np.ndarray:
@@ -115,14 +124,17 @@ def prior_weights(visits: np.ndarray, pb_c_init: float, pb_c_base: float) -> np.
     return weights
 
 
-def draw_dirichlet(rng: np.random.Generator, alpha: float, legal_actions: np.ndarray) -> np.ndarray:
+def draw_dirichlet(rng: np.random.Generator, alpha: PerGame, legal_actions: np.ndarray) -> np.ndarray:
     """Returns `[B, A]` float64: a draw from Dirichlet(alpha) over the legal actions of every row, 0 on the others.
+
+    Alpha is a number, or `[B]`.
 
     A Dirichlet draw is a vector of gamma draws over their sum. They are drawn as logarithms, by
     Gamma(alpha) = Gamma(alpha + 1) * U^(1 / alpha), because for a small alpha all of them may underflow to 0.
     """
+    concentrations = np.broadcast_to(np.asarray(alpha, np.float64), len(legal_actions))[:, np.newaxis]
     uniform = 1.0 - rng.random(legal_actions.shape)
-    log_gamma = np.log(rng.standard_gamma(alpha + 1.0, legal_actions.shape)) + np.log(uniform) / alpha
+    log_gamma = np.log(rng.standard_gamma(concentrations + 1.0, legal_actions.shape)) + np.log(uniform) / concentrations
     log_gamma[~legal_actions] = -np.inf
     weights = np.exp(log_gamma - log_gamma.max(axis=1, keepdims=True))
     shares: np.ndarray = weights / weights.sum(axis=1, keepdims=True)

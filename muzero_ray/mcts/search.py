@@ -11,7 +11,7 @@ import numpy as np
 
 from muzero_ray.mcts import kernels
 from muzero_ray.mcts.model import SearchModel, StepOutput
-from muzero_ray.mcts.tree import EDGE_VISITS, HIGH, LEAF_ACTION, LEAF_PARENT, LOW, RAW_VALUE, ROOT, VALUE, Packed, Tree
+from muzero_ray.mcts.tree import EDGE_VISITS, HIGH, LEAF_PARENT, LOW, RAW_VALUE, ROOT, VALUE, Packed, Tree
 
 QNormalization = Literal["tree", "bounds", "node"]
 PerGame = float | np.ndarray
@@ -44,9 +44,15 @@ def start_search(
     q_normalization: QNormalization,
     q_floor: float,
     value_bounds: tuple[float, float] | None,
+    max_candidates: int | None,
     tree: Tree | None,
-) -> Tree:
-    """Checks the arguments, evaluates the roots and returns a tree (the given one if any) that holds them.
+    noise: np.ndarray | None = None,
+) -> tuple[Tree, np.ndarray]:
+    """Checks the arguments, evaluates the roots and puts them into a tree, the given one if any.
+
+    Returns:
+        The tree, and the `[B, A]` float32 logits of the roots, -inf on illegal actions. Where a node keeps fewer
+        candidates than there are actions, a root keeps the legal ones with the highest logit + `noise` (`[B, A]`).
 
     How Q is brought to [0, 1] is one rule for both searches: it is divided by a range of values, which is
 
@@ -74,9 +80,11 @@ def start_search(
         )
     if not q_floor >= 0:
         raise ValueError(f"q_floor must not be negative, got {q_floor}")
+    if max_candidates is not None and max_candidates < 1:
+        raise ValueError(f"max_candidates must be at least 1, got {max_candidates}")
     num_nodes = num_simulations + 1
     if tree is None:
-        tree = Tree(size, num_nodes, num_actions)
+        tree = Tree(size, num_nodes, num_actions, max_candidates)
     elif tree.shape != (size, num_nodes, num_actions):
         raise ValueError(f"tree must have shape (B, N, A) = {(size, num_nodes, num_actions)}, got {tree.shape}")
 
@@ -86,10 +94,15 @@ def start_search(
     _check_finite("RootOutput.values", values)
     _check_finite("RootOutput.policy_logits", policy_logits)
     legal_logits = np.where(legal_actions, policy_logits, np.float32(-np.inf))
-    kernels.expand_roots_all(tree.packed, values, legal_logits)
+    kept_logits = legal_logits
+    if tree.candidates is not None:
+        scores = legal_logits if noise is None else (legal_logits + noise).astype(np.float32)
+        kernels.keep_highest_all(scores, tree.candidates, ROOT, tree.kept_logits)
+        kept_logits = np.take_along_axis(legal_logits, tree.candidates[:, ROOT], axis=1)
+    kernels.expand_roots_all(tree.packed, values, kept_logits)
     if q_normalization == "bounds" and value_bounds is not None:
         tree.row_values[LOW], tree.row_values[HIGH] = value_bounds
-    return tree
+    return tree, legal_logits
 
 
 def simulate(
@@ -108,27 +121,38 @@ def simulate(
         ValueError: if an output of the model has a wrong shape or is not finite; names field and row.
     """
     size, _, num_actions = tree.shape
-    parents, actions = tree.row_counts[LEAF_PARENT], tree.row_counts[LEAF_ACTION]
+    parents = tree.row_counts[LEAF_PARENT]
     packed = tree.packed
     known: StepOutput | None = None
     for node in range(1, num_simulations + 1):
-        step = model.recurrent(parents, actions, new_node=node)
+        step = model.recurrent(parents, tree.leaf_actions(), new_node=node)
         if step is not known:
             outputs = _outputs(step, size, num_actions)
             # A model may answer with the same object again, its arrays filled anew; copies of them would be old.
             copied = any(array is not of_step for array, of_step in zip(outputs, _arrays(step), strict=True))
             known = None if copied else step
+            all_logits = outputs[2]
+            if tree.candidates is not None:
+                outputs = (outputs[0], outputs[1], tree.kept_logits, outputs[3])
+        if tree.candidates is not None:
+            kernels.keep_highest_all(all_logits, tree.candidates, node, tree.kept_logits)
         row = advance(packed, outputs, node)
         if row != kernels.ALL_FINITE:
             _raise_not_finite(step, row, node)
 
 
 def read_out(tree: Tree, actions: np.ndarray, search_policies: np.ndarray) -> SearchResult:
-    """Puts a result together with copies of what the tree holds of the roots."""
+    """Puts a result together with copies of what the tree holds of the roots.
+
+    Args:
+        tree: of a finished search.
+        actions: `[B]` int32, places of candidates.
+        search_policies: `[B, A]` float32.
+    """
     return SearchResult(
-        actions=actions,
+        actions=tree.root_actions(actions),
         search_policies=search_policies,
-        visit_counts=tree.edge_counts[EDGE_VISITS, :, ROOT].copy(),
+        visit_counts=tree.over_actions(tree.edge_counts[EDGE_VISITS, :, ROOT]),
         root_values=tree.node_values[VALUE, :, ROOT].astype(np.float32),
         raw_values=tree.node_values[RAW_VALUE, :, ROOT].astype(np.float32),
     )

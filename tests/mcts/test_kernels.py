@@ -102,9 +102,19 @@ def test_improved_policy_by_hand():
     # Logits log 1, log 2, log 1; Q - mixed is 0 for the unvisited action, +log 2 and -log 2 for the others.
     policy, prior = np.empty(3), floats(0.25, 0.5, 0.25)
     kernels.improve_policy(
-        ints(0, 1, 1), prior, np.log(prior), floats(NAN, 10 + math.log(2), 10 - math.log(2)), 10.0, 1.0, policy
+        ints(0, 1, 1), prior, np.log(prior), floats(NAN, 10 + math.log(2), 10 - math.log(2)), 10.0, 1.0, 0.0, policy
     )
     np.testing.assert_allclose(policy, np.array([1.0, 4.0, 0.5]) / 5.5)
+
+
+def test_actions_that_are_not_kept_have_their_share_of_the_improved_policy():
+    # Kept: priors 1/4 and 1/2 of the kept mass and so on, as above, with weights 1, 4 and 0.5. What is not kept has
+    # half of the kept mass, so a weight of 0.5 * (1 + 2 + 1) = 2 beside the 1 of the unvisited action: 7.5 in all.
+    policy, prior = np.empty(3), floats(0.25, 0.5, 0.25)
+    kernels.improve_policy(
+        ints(0, 1, 1), prior, np.log(prior), floats(NAN, 10 + math.log(2), 10 - math.log(2)), 10.0, 1.0, 0.5, policy
+    )
+    np.testing.assert_allclose(policy, np.array([1.0, 4.0, 0.5]) / 7.5)
 
 
 @settings(max_examples=200, deadline=None)
@@ -117,7 +127,7 @@ def test_improved_policy_is_the_softmax_of_logits_plus_sigma(data):
     mixed, weight = data.draw(st.floats(-2, 2)), data.draw(st.floats(0, 300))
     log_priors = logits - np.logaddexp.reduce(logits)
     policy = np.empty(size)
-    kernels.improve_policy(visits, np.exp(log_priors), log_priors, qvalues, mixed, weight, policy)
+    kernels.improve_policy(visits, np.exp(log_priors), log_priors, qvalues, mixed, weight, 0.0, policy)
     scores = logits + weight * np.where(visits > 0, qvalues, mixed)
     np.testing.assert_allclose(policy, np.exp(scores - np.logaddexp.reduce(scores)), rtol=1e-6, atol=1e-9)
 

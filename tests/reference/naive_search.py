@@ -60,6 +60,7 @@ class NaiveSearch:
     normalization: str
     q_floor: float = 0.01
     bounds: tuple[float, float] = (-1.0, 1.0)
+    max_candidates: int | None = None  # actions that a node below the root keeps
 
     def __post_init__(self) -> None:
         self.root = self.node(self.state, [a for a, allowed in enumerate(self.legal) if allowed])
@@ -68,6 +69,11 @@ class NaiveSearch:
     def node(self, state: int, legal: list[int]) -> Node:
         value = float(self.model.values[state])
         return Node(state, value, [float(x) for x in self.model.policy_logits[state]], legal, [value])
+
+    def likeliest(self, state: int, actions) -> list[int]:
+        """The `max_candidates` actions of the highest logits, rising."""
+        by_logit = sorted(actions, key=lambda action: -self.model.policy_logits[state, action])
+        return sorted(by_logit[: self.max_candidates])
 
     def simulate(self, choose) -> None:
         """Walks to a new edge by `choose(node)`, adds its node, and hands the return up the path."""
@@ -83,7 +89,7 @@ class NaiveSearch:
         node.edges[action] = Edge(
             reward=float(self.model.rewards[node.state, action]),
             discount=float(self.model.discounts[node.state, action]),
-            child=self.node(reached, list(range(len(self.legal)))),
+            child=self.node(reached, self.likeliest(reached, range(len(self.legal)))),
         )
         result = node.edges[action].child.raw_value
         for node, action in reversed(path):
@@ -115,7 +121,7 @@ class NaiveSearch:
                     return self.best_at_root(gumbel, considered)
                 improved = self.improved(node)
                 total = sum(edge.visits for edge in node.edges.values())
-                return int(np.argmax([p - node.visits(a) / (1 + total) for a, p in enumerate(improved)]))
+                return max(node.legal, key=lambda a: improved[a] - node.visits(a) / (1 + total))
 
             self.simulate(choose)
         most = max(self.root.visits(a) for a in self.root.legal)
