@@ -1,7 +1,7 @@
 """Turns the name of a game into something that makes games: the one entry to all kinds of names.
 
-Three kinds are known: a shipped game (`tictactoe`), a Python file (`path/to/mygame.py`) and a Gymnasium
-environment (`gymnasium:CartPole-v1`).
+Four kinds are known: a shipped game (`tictactoe`), a Python file (`path/to/mygame.py`), a Gymnasium
+environment (`gymnasium:CartPole-v1`) and a game of OpenSpiel (`open_spiel:breakthrough(rows=6,columns=6)`).
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from muzero_ray.core.game_loader import GameLoadError, load_game_class, shipped_
 __all__ = ["GameFactory", "GameLoadError", "game_title", "load_game", "shipped_games"]
 
 _GYMNASIUM = "gymnasium:"
+_OPEN_SPIEL = "open_spiel:"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class GameFactory:
             from muzero_ray.adapters.gymnasium_game import GymnasiumGame
 
             return GymnasiumGame(self.name.removeprefix(_GYMNASIUM))
+        if self.name.startswith(_OPEN_SPIEL):
+            from muzero_ray.adapters.open_spiel_game import OpenSpielGame, turns_alternate
+
+            name = self.name.removeprefix(_OPEN_SPIEL)
+            return OpenSpielGame(name, alternating=turns_alternate(name))
         return load_game_class(self.name)()
 
 
@@ -39,7 +45,8 @@ def load_game(name: str) -> GameFactory:
     """Finds a game by name; call the result to make one.
 
     Args:
-        name: a shipped game, a path to a .py file with one `Game` subclass, or `gymnasium:ENV_ID`.
+        name: a shipped game, a path to a .py file with one `Game` subclass, `gymnasium:ENV_ID` or
+            `open_spiel:NAME(parameters)`.
 
     Raises:
         GameLoadError: if there is no such game or it cannot be made; the message says what to do.
@@ -59,4 +66,6 @@ def game_title(name: str) -> str:
     """What a game is, in one line. Raises GameLoadError if there is none of this name."""
     if name.startswith(_GYMNASIUM):
         return f"{name.removeprefix(_GYMNASIUM)}, a Gymnasium environment"
+    if name.startswith(_OPEN_SPIEL):
+        return f"{name.removeprefix(_OPEN_SPIEL)}, a game of OpenSpiel"
     return game_loader.game_title(name)
