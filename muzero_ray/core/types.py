@@ -96,6 +96,9 @@ class Batch:
     indices: np.ndarray  # [B] int64; the buffer's name for the first state of each window
     next_observations: np.ndarray | None = None  # [B, K, ...] states reached; only for the consistency loss
     observation_mask: np.ndarray | None = None  # [B, K]; 1 where next_observations holds a recorded state
+    same_player: np.ndarray | None = None  # [B, K] float32; 1 where who played actions[:, k] is to move in the state
+    # reached; only for networks that learn whose turn comes next
+    turn_mask: np.ndarray | None = None  # [B, K]; 1 where both states are recorded
 
     def check(self) -> None:
         """Raises ValueError, naming the field, if shapes or finiteness are wrong."""
@@ -111,9 +114,14 @@ class Batch:
             "importance_weights": (self.importance_weights.shape, (size,)),
             "indices": (self.indices.shape, (size,)),
         }
+        for name in ("same_player", "turn_mask"):
+            if (optional := getattr(self, name)) is not None:
+                wanted[name] = (optional.shape, (size, unroll))
         for name, (got, want) in wanted.items():
             if got != want:
                 raise ValueError(f"batch: {name} must have shape {want}, got {got}")
+        if (self.same_player is None) != (self.turn_mask is None):
+            raise ValueError("batch: same_player and turn_mask must both be given, or neither")
         for name in ("target_values", "target_rewards", "target_policies", "importance_weights"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"batch: {name} must be finite")

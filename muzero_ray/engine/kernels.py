@@ -39,7 +39,7 @@ class Parameters(NamedTuple):
     """The weights as the kernels want them: matrices `[in, out]`, biases folded where they can be.
 
     With X the length of an observation, M the hidden, H the latent and P the head size, and
-    O = S_r + S_v + A outputs.
+    O = S_r + S_v + A outputs, and one more, the turn logit, where the network learns whose turn comes next.
     """
 
     observation_mean: np.ndarray  # [X]; of length 0 where observations are not normalised
@@ -80,7 +80,7 @@ class Buffers(NamedTuple):
     hidden: np.ndarray  # [B, M]
     hidden_2: np.ndarray  # [B, M]
     head: np.ndarray  # [B, P]
-    outputs: np.ndarray  # [B, O]
+    outputs: np.ndarray  # [B, O]; of the last call, the logits of policy and turn are left as they are
     rewards: np.ndarray  # [B]
     values: np.ndarray  # [B]
     policy_logits: np.ndarray  # [B, A]
@@ -162,7 +162,7 @@ def matrix_products(plain_parameters: Plain, plain_buffers: Plain) -> None:
 
 @_compile
 def _predict(latents: np.ndarray, parameters: Parameters, decoding: Decoding, buffers: Buffers) -> None:
-    """Rewards, values and policy logits of `[B, H]` latent states, into the buffers."""
+    """Rewards, values and policy logits of `[B, H]` latent states, into the buffers. Turns are not decoded."""
     np.dot(latents, parameters.head_matrix, buffers.head)
     _add_relu(buffers.head, parameters.head_bias)
     np.dot(buffers.head, parameters.output_matrix, buffers.outputs)

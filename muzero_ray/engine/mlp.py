@@ -27,7 +27,8 @@ class CompiledMLP:
         config: the network's; it must be the one that the weights were trained with.
         spec: the game's.
         discount: what a value is worth one step earlier, to the player who moved: minus the
-            configured discount where two players alternate.
+            configured discount where two players alternate. Where the network learns whose turn comes
+            next, that decides the sign.
     """
 
     def __init__(self, config: NetworkConfig, spec: GameSpec, discount: float) -> None:
@@ -39,7 +40,10 @@ class CompiledMLP:
         self._observation_scale = np.float32(1 / 255 if frames else 1.0)
         self._normalizes_observations = config.normalize_observations and not frames
         decoding = _decoding(config, spec)
-        self._num_outputs = len(decoding.reward_bins) + max(1, len(decoding.value_bins)) + spec.num_actions
+        self._learns_turns = spec.num_players == 2 and not spec.alternating
+        self._num_outputs = (
+            len(decoding.reward_bins) + max(1, len(decoding.value_bins)) + spec.num_actions + self._learns_turns
+        )
         self._decoding = tuple(decoding)
         self._parameters: kernels.Plain | None = None
         self._make_room(num_nodes=0, batch_size=0)
@@ -83,6 +87,9 @@ class CompiledMLP:
             IndexError: if a node or an action is out of range, or the batch size has changed since `initial`.
         """
         kernels.recurrent(parent_nodes, actions, new_node, self._ready(), self._decoding, self._plain_buffers)
+        if self._learns_turns:
+            discount = abs(self._discount)
+            self._step.discounts[:] = np.where(self._buffers.outputs[:, -1] > 0, discount, -discount)
         return self._step
 
     def matrix_products_only(self, batch_size: int) -> Callable[[], None]:

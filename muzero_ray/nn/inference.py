@@ -10,7 +10,8 @@ from torch import Tensor
 
 from muzero_ray.core.types import Weights
 from muzero_ray.mcts.model import RootOutput, StepOutput
-from muzero_ray.nn.networks import MuZeroNetwork, load_weights
+from muzero_ray.nn.base_network import Network
+from muzero_ray.nn.networks import load_weights
 
 
 class TorchModel:
@@ -21,11 +22,12 @@ class TorchModel:
     Args:
         network: from here on this object's own: moved to the device and changed by `set_weights`.
         discount: what a value is worth one step earlier, to the player who moved: minus the
-            configured discount where two players alternate.
+            configured discount where two players alternate. Where the network learns whose turn comes
+            next, that decides the sign.
         device: "cpu", "cuda", or any other torch device.
     """
 
-    def __init__(self, network: MuZeroNetwork, discount: float, device: str = "cpu") -> None:
+    def __init__(self, network: Network, discount: float, device: str = "cpu") -> None:
         self._device = torch.device(device)
         self._network = network.to(self._device).eval().requires_grad_(False)
         self._discount = discount
@@ -50,8 +52,8 @@ class TorchModel:
         latents = self._network.represent(torch.from_numpy(observations).to(self._device))
         self._latents[0] = latents
         heads = self._network.predict(latents)
-        host = _to_host([self._network.decode_value(heads.value_logits).unsqueeze(1), heads.policy_logits])
-        return RootOutput(values=host[:, 0], policy_logits=host[:, 1:])
+        values, policy_logits = _to_host([self._network.decode_value(heads.value_logits), heads.policy_logits])
+        return RootOutput(values=values, policy_logits=policy_logits)
 
     @torch.inference_mode()
     def recurrent(self, parent_nodes: np.ndarray, actions: np.ndarray, new_node: int) -> StepOutput:
@@ -60,10 +62,18 @@ class TorchModel:
         latents = self._network.step(self._latents[parents, self._rows], moves)
         self._latents[new_node] = latents
         heads = self._network.predict(latents)
-        rewards = self._network.decode_reward(heads.reward_logits).unsqueeze(1)
-        values = self._network.decode_value(heads.value_logits).unsqueeze(1)
-        host = _to_host([rewards, values, heads.policy_logits])
-        return StepOutput(rewards=host[:, 0], values=host[:, 1], policy_logits=host[:, 2:], discounts=self._discounts)
+        rewards, values, policy_logits, turn_logits = _to_host(
+            [
+                self._network.decode_reward(heads.reward_logits),
+                self._network.decode_value(heads.value_logits),
+                heads.policy_logits,
+                heads.turn_logits,
+            ]
+        )
+        if self._network.learns_turns:
+            discount = abs(self._discount)
+            self._discounts = np.where(turn_logits[:, 0] > 0, discount, -discount).astype(np.float32)
+        return StepOutput(rewards=rewards, values=values, policy_logits=policy_logits, discounts=self._discounts)
 
     def _make_room(self, num_nodes: int, batch_size: int) -> None:
         if self._latents.shape[1] == batch_size and len(self._latents) >= num_nodes:
@@ -73,7 +83,11 @@ class TorchModel:
         self._discounts = np.full(batch_size, self._discount, dtype=np.float32)
 
 
-def _to_host(columns: list[Tensor]) -> np.ndarray:
-    """Joins `[B, n]` tensors and copies them to the CPU at once."""
-    host: np.ndarray = torch.cat(columns, dim=1).cpu().numpy()
-    return host
+def _to_host(outputs: list[Tensor]) -> list[np.ndarray]:
+    """Copies `[B]` and `[B, n]` tensors to the CPU: at once, for each copy from a GPU waits for all work before it."""
+    if outputs[0].device.type == "cpu":
+        return [output.contiguous().numpy() for output in outputs]  # thousands of policy logits are not copied
+    columns = [output.reshape(len(output), -1) for output in outputs]
+    host = torch.cat(columns, dim=1).cpu().numpy()
+    parts = np.split(host, np.cumsum([column.shape[1] for column in columns[:-1]]), axis=1)
+    return [np.ascontiguousarray(part).reshape(output.shape) for part, output in zip(parts, outputs, strict=True)]

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.types import Batch, Weights
+from muzero_ray.nn.base_network import Network
 from muzero_ray.nn.losses import Loss, TensorBatch, compute_loss
-from muzero_ray.nn.networks import MuZeroNetwork, build_network, to_weights
+from muzero_ray.nn.networks import build_network, to_weights
 from muzero_ray.nn.running_statistics import Statistics, mean_and_spread, merge, no_statistics, statistics_of
 
 
@@ -87,7 +88,7 @@ class Learner:
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         gradient_norm = nn.utils.get_total_norm(gradients)
 
-        metrics, priorities = _to_host(loss, gradient_norm)
+        metrics, priorities = _to_host(loss, gradient_norm, self.network.learns_turns)
         if not (all(map(math.isfinite, metrics.values())) and np.isfinite(priorities).all()):
             self._normalize_by(self._statistics)
             wrong = [name for name, value in metrics.items() if not math.isfinite(value)] or ["priorities"]
@@ -195,13 +196,13 @@ def learning_rate(step: int, *, total_steps: int, warmup_steps: int, peak: float
     return final + (peak - final) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def make_optimizer(network: MuZeroNetwork, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW, fused into one kernel, with decay on the matrices of linear layers only.
+def make_optimizer(network: Network, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW, fused into one kernel, with decay on the weights of linear layers and convolutions only.
 
-    Biases and LayerNorms only shift and stretch, and a row of `action_rows` gets a gradient only when
+    Biases and norms only shift and stretch, and a row of `action_rows` gets a gradient only when
     its action is drawn: decay would pull all of these towards 0 for no gain.
     """
-    decayed = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
+    decayed = [module.weight for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     names = {id(parameter) for parameter in decayed}
     others = [parameter for parameter in network.parameters() if id(parameter) not in names]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -213,7 +214,7 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def _to_host(loss: Loss, gradient_norm: Tensor) -> tuple[dict[str, float], np.ndarray]:
+def _to_host(loss: Loss, gradient_norm: Tensor, with_turns: bool) -> tuple[dict[str, float], np.ndarray]:
     """Metrics and priorities in one copy: on a GPU, every copy waits for all work before it."""
     scalars = {
         "loss/total": loss.total.detach(),
@@ -226,5 +227,7 @@ def _to_host(loss: Loss, gradient_norm: Tensor) -> tuple[dict[str, float], np.nd
         "train/value_clipped": loss.value_clipped,
         "train/reward_clipped": loss.reward_clipped,
     }
+    if with_turns:
+        scalars["loss/turn"] = loss.turn
     host = torch.cat([torch.stack(list(scalars.values())), loss.priorities]).cpu().numpy()
     return dict(zip(scalars, host[: len(scalars)].tolist(), strict=True)), host[len(scalars) :]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from muzero_ray.core.config import TrainConfig
 from muzero_ray.core.types import Batch
-from muzero_ray.nn.networks import MuZeroNetwork
+from muzero_ray.nn.base_network import Network
 from muzero_ray.nn.support import is_clipped, two_hot
 
 
@@ -32,6 +32,8 @@ class TensorBatch:
     importance_weights: Tensor  # [B]
     next_observations: Tensor | None = None  # [B, K, ...]
     observation_mask: Tensor | None = None  # [B, K]
+    same_player: Tensor | None = None  # [B, K]
+    turn_mask: Tensor | None = None  # [B, K]
 
     @classmethod
     def from_batch(cls, batch: Batch, device: torch.device | str = "cpu") -> "TensorBatch":
@@ -58,6 +60,7 @@ class Loss:
     value: Tensor  # [] parts before they are weighted; each a mean over B of a sum over steps
     reward: Tensor  # []
     policy: Tensor  # []
+    turn: Tensor  # [] or 0 where turns alternate
     consistency: Tensor  # [] in [-2, 2], or 0 where there is none
     priorities: Tensor  # [B] |predicted value - target value| of the first state; 0 where it is masked
     policy_entropy: Tensor  # [] nats; mean entropy of the predicted policy of the first state
@@ -65,7 +68,7 @@ class Loss:
     reward_clipped: Tensor  # [] the same of the reward targets
 
 
-def compute_loss(network: MuZeroNetwork, batch: TensorBatch, config: TrainConfig) -> Loss:
+def compute_loss(network: Network, batch: TensorBatch, config: TrainConfig) -> Loss:
     """Unrolls the network along each window's actions and compares it with the targets.
 
     With c_0 = 1 and c_k = 1 / K for the unrolled steps k = 1..K, w_b the importance weight, and each
@@ -74,12 +77,14 @@ def compute_loss(network: MuZeroNetwork, batch: TensorBatch, config: TrainConfig
         total = 1/B sum_b w_b sum_k c_k (  value_weight  * l_v(b, k)
                                          + reward_weight * l_r(b, k)     (k >= 1 only)
                                          + policy_weight * l_p(b, k)
+                                         + turn_weight   * l_t(b, k)     (k >= 1 only)
                                          + consistency_weight * l_c(b, k))  (k >= 1 only)
 
     `l_v` and `l_r` are cross-entropies with two-hot targets, or the squared error on [-1, 1] for a
-    scalar value head; `l_p` is the cross-entropy with the search policy; `l_c` is minus the cosine
-    between the prediction from the unrolled state and the projection of the real one, whose side
-    carries no gradient. Masked positions count as 0 and are not made up for: the mean is over B,
+    scalar value head; `l_p` is the cross-entropy with the search policy; `l_t`, where the network
+    learns turns, is the cross-entropy with whether the player who moved moves again; `l_c` is minus
+    the cosine between the prediction from the unrolled state and the projection of the real one, whose
+    side carries no gradient. Masked positions count as 0 and are not made up for: the mean is over B,
     so that a window near the end of a game weighs less, as in the published pseudocode.
 
     Heads and projector run once over all K + 1 states of all windows, which is faster than K + 1
@@ -87,7 +92,7 @@ def compute_loss(network: MuZeroNetwork, batch: TensorBatch, config: TrainConfig
 
     Raises:
         ValueError: if `consistency_weight` is not 0 and the batch lacks the states reached, or the
-            network lacks the layers.
+            network lacks the layers; if the network learns turns and the batch lacks them.
 
     Source: MuZero, arXiv:1911.08265, appendix G, and its pseudocode (`update_weights`); consistency:
     EfficientZero, arXiv:2111.00210, section 4.1.
@@ -108,6 +113,11 @@ def compute_loss(network: MuZeroNetwork, batch: TensorBatch, config: TrainConfig
     policy = (share * batch.policy_mask * soft_cross_entropy(heads.policy_logits, batch.target_policies)).sum()
     total = config.value_weight * value + config.reward_weight * reward + config.policy_weight * policy
 
+    turn = torch.zeros((), device=latents.device)
+    if network.learns_turns:
+        turn = (share[:, 1:] * turn_loss(heads.turn_logits[:, 1:], batch)).sum()
+        total = total + config.turn_weight * turn
+
     consistency = torch.zeros((), device=latents.device)
     if config.consistency_weight > 0:
         consistency = (share[:, 1:] * consistency_loss(network, latents[:, 1:], batch)).sum()
@@ -121,6 +131,7 @@ def compute_loss(network: MuZeroNetwork, batch: TensorBatch, config: TrainConfig
             value=value.detach(),
             reward=reward.detach(),
             policy=policy.detach(),
+            turn=turn.detach(),
             consistency=consistency.detach(),
             priorities=(root_values - batch.target_values[:, 0]).abs() * batch.value_mask[:, 0],
             policy_entropy=-(log_policy.exp() * log_policy).sum(dim=-1).mean(),
@@ -129,7 +140,7 @@ def compute_loss(network: MuZeroNetwork, batch: TensorBatch, config: TrainConfig
         )
 
 
-def unroll(network: MuZeroNetwork, observations: Tensor, actions: Tensor, dynamics_gradient: float) -> Tensor:
+def unroll(network: Network, observations: Tensor, actions: Tensor, dynamics_gradient: float) -> Tensor:
     """Returns the latent states along K actions, `[B, K + 1, H]`; the first is the representation.
 
     The heads read each state itself, and only what enters the next dynamics step is scaled: the
@@ -166,7 +177,7 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return -(targets * logits.log_softmax(dim=-1)).sum(dim=-1)
 
 
-def value_loss(network: MuZeroNetwork, value_logits: Tensor, target_values: Tensor) -> Tensor:
+def value_loss(network: Network, value_logits: Tensor, target_values: Tensor) -> Tensor:
     """Loss of every value: `[..., S_v]` or `[..., 1]` logits and `[...]` targets to `[...]`.
 
     A scalar head is compared on [-1, 1], to which the game's value bounds are stretched and its
@@ -180,7 +191,7 @@ def value_loss(network: MuZeroNetwork, value_logits: Tensor, target_values: Tens
     return (value_logits.squeeze(-1).tanh() - targets).square()
 
 
-def value_is_clipped(network: MuZeroNetwork, target_values: Tensor) -> Tensor:
+def value_is_clipped(network: Network, target_values: Tensor) -> Tensor:
     """`[...]` bool: True where a value target cannot be expressed and counts as the nearest that can."""
     if not network.value_is_scalar:
         return is_clipped(target_values, network.value_bins)
@@ -190,7 +201,22 @@ def value_is_clipped(network: MuZeroNetwork, target_values: Tensor) -> Tensor:
     return (target_values < low - slack) | (target_values > high + slack)
 
 
-def consistency_loss(network: MuZeroNetwork, latents: Tensor, batch: TensorBatch) -> Tensor:
+def turn_loss(turn_logits: Tensor, batch: TensorBatch) -> Tensor:
+    """Binary cross-entropy of whether the mover moves again: `[B, K, 1]` logits to `[B, K]`, 0 where it is not known.
+
+    With p = 1 / (1 + e^-logit), the probability that the player who moved moves again, it is -log p where that
+    player does and -log(1 - p) where the turn passes.
+    """
+    if batch.same_player is None or batch.turn_mask is None:
+        raise ValueError(
+            "turns of this game do not alternate: the loss needs batches with same_player and turn_mask, got none; "
+            "let the buffer deliver them, or say alternating=True in the game's spec"
+        )
+    losses = F.binary_cross_entropy_with_logits(turn_logits.squeeze(-1), batch.same_player, reduction="none")
+    return losses * batch.turn_mask
+
+
+def consistency_loss(network: Network, latents: Tensor, batch: TensorBatch) -> Tensor:
     """Minus the cosine of unrolled and real states: `[B, K, H]` unrolled states to `[B, K]` in [-1, 1].
 
     0 where no state was recorded. The real states are encoded and projected without gradient, or

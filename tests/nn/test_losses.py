@@ -20,12 +20,12 @@ def loss_of(network, batch, config=CONFIG):
 
 def only(part, **changes):
     """A configuration in which one part of the loss counts."""
-    weights = {f"{name}_weight": float(name == part) for name in ("value", "reward", "policy", "consistency")}
+    weights = {f"{name}_weight": float(name == part) for name in ("value", "reward", "policy", "turn", "consistency")}
     return CONFIG.model_copy(update=weights | changes)
 
 
 def head_gradients(network, batch, config):
-    """Gradients of the total loss by reward, value and policy logits, `[B, K + 1, n]` each."""
+    """Gradients of the total loss by reward, value, policy and turn logits, `[B, K + 1, n]` each."""
     kept = []
     predict = network.predict
 
@@ -84,7 +84,7 @@ def test_every_part_reaches_the_representation(part):
 
 def test_masked_positions_have_exactly_no_gradient():
     batch = random_batch(np.random.default_rng(0), batch_size=12)
-    reward, value, policy = head_gradients(
+    reward, value, policy, _ = head_gradients(
         random_network(), batch, only(None, value_weight=1, reward_weight=1, policy_weight=1)
     )
     for gradient, mask in ((value, batch.value_mask), (policy, batch.policy_mask), (reward[:, 1:], batch.reward_mask)):
@@ -98,14 +98,14 @@ def test_beyond_a_termination_value_and_reward_are_trained_and_the_policy_is_not
     terminated = np.arange(12) % 3 == 1
     past_end = (batch.policy_mask == 0) & terminated[:, None]
     assert past_end.any()
-    _, value, policy = head_gradients(random_network(), batch, only(None, value_weight=1, policy_weight=1))
+    _, value, policy, _ = head_gradients(random_network(), batch, only(None, value_weight=1, policy_weight=1))
     assert (policy.numpy()[past_end] == 0).all()
     assert (np.abs(value.numpy()[past_end]).max(axis=-1) > 0).all()
     assert (batch.target_values[past_end] == 0).all()
 
 
 def test_the_reward_of_the_first_state_is_never_trained():
-    reward, _, _ = head_gradients(random_network(), random_batch(np.random.default_rng(0)), only("reward"))
+    reward, _, _, _ = head_gradients(random_network(), random_batch(np.random.default_rng(0)), only("reward"))
     assert (reward[:, 0] == 0).all()
     assert (reward[:, 1:] != 0).any()
 
@@ -115,7 +115,7 @@ def test_unrolled_steps_weigh_one_kth_of_the_first():
     network = random_network()
     torch.nn.init.zeros_(network.prediction_2.weight)  # the same logits, hence the same loss, at every step
     same = np.broadcast_to(batch.target_policies[:, :1], batch.target_policies.shape).copy()
-    _, _, policy = head_gradients(network, dataclasses.replace(batch, target_policies=same), only("policy"))
+    _, _, policy, _ = head_gradients(network, dataclasses.replace(batch, target_policies=same), only("policy"))
     for step in range(1, 5):
         torch.testing.assert_close(policy[:, step], policy[:, 0] / 4)
 

@@ -5,7 +5,8 @@ from reference.networks import SMALL, SPEC, random_network
 
 from muzero_ray.core.config import NetworkConfig
 from muzero_ray.core.game import GameSpec
-from muzero_ray.nn.networks import build_network, load_weights, scale_latent, to_weights
+from muzero_ray.nn.base_network import scale_latent
+from muzero_ray.nn.networks import build_network, load_weights, to_weights
 
 
 def test_latents_fill_the_range_from_0_to_1():
@@ -20,7 +21,7 @@ def test_shapes_of_every_function():
     assert latents.shape == (3, 8)
     assert network.step(latents, torch.tensor([0, 3, 1])).shape == (3, 8)
     heads = network.predict(latents.unsqueeze(1).expand(3, 2, 8))
-    assert [logits.shape for logits in heads] == [(3, 2, 25), (3, 2, 41), (3, 2, 4)]
+    assert [logits.shape for logits in heads] == [(3, 2, 25), (3, 2, 41), (3, 2, 4), (3, 2, 0)]
     assert network.predict_projection(network.project(latents)).shape == (3, 8)
 
 

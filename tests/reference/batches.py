@@ -22,6 +22,7 @@ def random_batch(
     inside = (kind == 0)[:, None] | (steps < end[:, None])
     counts = inside | (kind == 1)[:, None]
     reached = (kind == 0)[:, None] | (steps[1:] <= end[:, None])
+    turns = np.random.default_rng(size)  # apart, so that the rest is what it is without them
     policies = rng.dirichlet(np.ones(num_actions), (size, unroll + 1))
     return Batch(
         observations=rng.normal(size=(size, *observation_shape)).astype(np.float32),
@@ -36,4 +37,6 @@ def random_batch(
         indices=np.arange(size),
         next_observations=rng.normal(size=(size, unroll, *observation_shape)).astype(np.float32),
         observation_mask=reached.astype(np.float32),
+        same_player=turns.integers(0, 2, (size, unroll)).astype(np.float32),
+        turn_mask=reached.astype(np.float32),
     )

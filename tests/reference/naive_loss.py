@@ -7,7 +7,7 @@ import torch
 
 from muzero_ray.core.config import TrainConfig
 from muzero_ray.core.types import Batch
-from muzero_ray.nn.networks import MuZeroNetwork
+from muzero_ray.nn.base_network import Network
 
 
 def h(x: float) -> float:
@@ -43,10 +43,10 @@ def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
     return sum(t * (total - x) for x, t in zip(logits, targets, strict=True))
 
 
-def naive_loss(network: MuZeroNetwork, batch: Batch, config: TrainConfig) -> dict[str, float]:
+def naive_loss(network: Network, batch: Batch, config: TrainConfig) -> dict[str, float]:
     """The parts and the total of the loss, by a loop over samples and steps."""
     size, unroll = batch.actions.shape
-    parts = dict.fromkeys(("value", "reward", "policy", "consistency"), 0.0)
+    parts = dict.fromkeys(("value", "reward", "policy", "turn", "consistency"), 0.0)
     with torch.no_grad():
         for b in range(size):
             latent = network.represent(torch.from_numpy(batch.observations[b : b + 1]))
@@ -60,12 +60,13 @@ def naive_loss(network: MuZeroNetwork, batch: Batch, config: TrainConfig) -> dic
         config.value_weight * parts["value"]
         + config.reward_weight * parts["reward"]
         + config.policy_weight * parts["policy"]
+        + config.turn_weight * parts["turn"]
         + config.consistency_weight * parts["consistency"]
     )
     return parts
 
 
-def naive_priorities(network: MuZeroNetwork, batch: Batch) -> list[float]:
+def naive_priorities(network: Network, batch: Batch) -> list[float]:
     """How far the value that the network predicts of each window's first state is from its target."""
     priorities = []
     with torch.no_grad():
@@ -77,7 +78,7 @@ def naive_priorities(network: MuZeroNetwork, batch: Batch) -> list[float]:
     return priorities
 
 
-def _predicted_value(network: MuZeroNetwork, logits: list[float]) -> float:
+def _predicted_value(network: Network, logits: list[float]) -> float:
     if network.value_is_scalar:
         low, high = network.value_bounds
         return low + (high - low) * (math.tanh(logits[0]) + 1) / 2
@@ -87,7 +88,7 @@ def _predicted_value(network: MuZeroNetwork, logits: list[float]) -> float:
 
 def _step_losses(network, batch, config, latent, b, k) -> dict[str, float]:
     heads = [logits[0].double().numpy() for logits in network.predict(latent)]
-    reward_logits, value_logits, policy_logits = heads
+    reward_logits, value_logits, policy_logits, turn_logits = heads
     losses = {}
     if batch.value_mask[b, k]:
         target = float(batch.target_values[b, k])
@@ -102,6 +103,9 @@ def _step_losses(network, batch, config, latent, b, k) -> dict[str, float]:
     if k > 0 and batch.reward_mask[b, k - 1]:
         target = float(batch.target_rewards[b, k - 1])
         losses["reward"] = cross_entropy(reward_logits, two_hot(target, network.reward_bins.tolist()))
+    if k > 0 and network.learns_turns and batch.turn_mask[b, k - 1]:
+        again = 1 / (1 + math.exp(-turn_logits[0]))
+        losses["turn"] = -math.log(again if batch.same_player[b, k - 1] else 1 - again)
     if k > 0 and config.consistency_weight > 0 and batch.observation_mask[b, k - 1]:
         ours = network.predict_projection(network.project(latent))[0].double().numpy()
         seen = torch.from_numpy(batch.next_observations[b, k - 1 : k])
