@@ -69,7 +69,7 @@ def make_model(config: Config, spec: GameSpec) -> ActingModel:
     """The network as a search model: compiled for MLPs on a CPU, torch for everything else."""
     # Where players take turns, the state reached is worth to the mover minus what it is worth to the next.
     discount = -config.train.discount if spec.num_players == 2 else config.train.discount
-    if config.system.engine == "torch":
+    if config.system.engine == "torch" or config.network.kind != "mlp":
         from muzero_ray.nn.inference import TorchModel
         from muzero_ray.nn.networks import build_network
 
@@ -92,6 +92,9 @@ def make_self_player(config: Config, index: int, restart: int) -> SelfPlayer:
         temperature=options.temperature,
         temperature_moves=options.temperature_moves,
         sampled_moves=options.sampled_moves,
+        random_opening_moves=options.random_opening_moves,
+        resign_value=options.resign_value,
+        resign_exempt=options.resign_exempt,
         seed=role_seed(config.seed, "self_play", index, restart),
         # Game ids stay unique in a run: 2**32 games for each start of each of 2**20 actors.
         game_id_start=((restart << 20) | index) << 32,
@@ -142,6 +145,7 @@ def make_replay_buffer(config: Config) -> ReplayBuffer:
         priority_exponent=config.replay.priority_exponent,
         importance_exponent=config.replay.importance_exponent,
         with_next_observations=config.train.consistency_weight > 0,
+        augment=config.replay.augment,
         rng=np.random.default_rng(role_seed(config.seed, "replay")),
     )
 

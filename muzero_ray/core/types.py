@@ -166,3 +166,6 @@ class SelfPlayReport:
     weights_version: int
     seconds: dict[str, float] = field(default_factory=dict)  # by stage: "search", "games", "weights"
     episodes: tuple[Episode, ...] = ()
+    resigned: int = 0  # games given up
+    resignations_tested: int = 0  # games that would have been, but were played on
+    resignations_false: int = 0  # those of them that were not lost

@@ -16,6 +16,7 @@ from muzero_ray.core.rng import training_seeds
 from muzero_ray.core.types import Episode, SelfPlayReport, Trajectory, Weights
 from muzero_ray.mcts.planner import Planner
 from muzero_ray.play.acting_model import ActingModel
+from muzero_ray.play.resignation import ResignationCounts, Resignations
 
 
 class SelfPlayer:
@@ -38,6 +39,10 @@ class SelfPlayer:
         temperature: of the action choice, likewise.
         temperature_moves: moves of a game after which the temperature is 0; None: never.
         sampled_moves: opening moves of a game that are drawn from the search policy.
+        random_opening_moves: a game begins after 0 to so many random moves, which are not recorded: lengths and move
+            numbers count from there.
+        resign_value: for two players; a game is given up where the search's value is below minus this; None: never.
+        resign_exempt: in [0, 1]; share of the games that are played on all the same.
         seed: source of all randomness, the games' seeds included. Two players given equal ones play the same.
         game_id_start: id of the first game; the next ones count on from there.
 
@@ -56,6 +61,9 @@ class SelfPlayer:
         temperature: tuple[float, float] = (1.0, 1.0),
         temperature_moves: int | None = None,
         sampled_moves: int = 0,
+        random_opening_moves: int = 0,
+        resign_value: float | None = None,
+        resign_exempt: float = 0.1,
         seed: np.random.SeedSequence,
         game_id_start: int = 0,
     ) -> None:
@@ -65,12 +73,19 @@ class SelfPlayer:
         self._temperature = np.linspace(*temperature, num_games, dtype=np.float32)
         self._temperature_moves = temperature_moves
         self._sampled_moves = sampled_moves
+        self._random_opening_moves = random_opening_moves
         self._rng = np.random.default_rng(seed)
         self._next_game_id = game_id_start
         self._weights_version = -1
 
         self._games = [CheckedGame(make_game()) for _ in range(num_games)]
         self._spec = self._games[0].spec
+        self._resignations: Resignations | None = None
+        if resign_value is not None:
+            if self._spec.num_players != 2 or self._spec.value_bounds is None:
+                raise ValueError("resign_value: needs a game for 2 players that states its value_bounds; use None")
+            self._resignations = Resignations(resign_value, resign_exempt, num_games, self._rng)
+            self._win = self._spec.value_bounds[1]
         # The running games, one per row: the state to be searched next ...
         self._observations = np.empty((num_games, *self._spec.observation_shape), self._spec.observation_dtype)
         self._legal_actions = np.empty((num_games, self._spec.num_actions), dtype=bool)
@@ -127,9 +142,15 @@ class SelfPlayer:
             segment.legal_actions[:, move] = self._legal_actions
             segment.search_policies[:, move] = result.search_policies
             segment.root_values[:, move] = result.root_values
-            for row, terminated in self._step_games(actions, segment.rewards[:, move]):
-                pieces.append(self._take_piece(segment, row, move + 1, terminated=terminated, truncated=not terminated))
-                episodes.append(self._episode(row, truncated=not terminated))
+            giving_up = self._giving_up(result.root_values)
+            for row, terminated in self._step_games(actions, segment.rewards[:, move], giving_up):
+                resigned = bool(giving_up[row]) and not terminated
+                final_value = self._resign(row, segment.to_play[row, move]) if resigned else 0.0
+                piece = self._take_piece(segment, row, move + 1, terminated=terminated, truncated=not terminated)
+                pieces.append(replace(piece, final_value=final_value))
+                episodes.append(self._episode(row, truncated=not terminated and not resigned))
+                if self._resignations is not None:
+                    self._resignations.end(row, float(self._returns[row]), resigned)
                 self._start_game(row)
         for row in range(len(self._games)):
             if segment.taken[row] < num_moves:
@@ -137,18 +158,23 @@ class SelfPlayer:
         before = time.perf_counter()
         pieces = self._with_final_values(pieces)
         searching += time.perf_counter() - before
+        counts = ResignationCounts() if self._resignations is None else self._resignations.take_counts()
         return pieces, SelfPlayReport(
             env_steps=num_moves * len(self._games),
             simulations=simulations,
             weights_version=self._weights_version,
             seconds={"search": searching, "games": time.perf_counter() - began - searching},
             episodes=tuple(episodes),
+            resigned=counts.resigned,
+            resignations_tested=counts.played_on,
+            resignations_false=counts.false,
         )
 
     def _start_game(self, row: int) -> None:
         game = self._games[row]
-        seed = int(training_seeds(self._rng, 1)[0])
-        self._observations[row], _ = game.reset(seed)
+        seed, self._observations[row] = self._open(game)
+        if self._resignations is not None:
+            self._resignations.start(row)
         self._legal_actions[row] = game.legal_actions()
         self._to_play[row] = game.to_play
         self._seeds[row] = seed
@@ -156,6 +182,33 @@ class SelfPlayer:
         self._lengths[row] = 0
         self._returns[row] = 0.0
         self._next_game_id += 1
+
+    def _open(self, game: CheckedGame) -> tuple[int, np.ndarray]:
+        """Resets a game and plays its random opening; returns its seed and the observation to start from."""
+        while True:
+            seed = int(training_seeds(self._rng, 1)[0])
+            observation, _ = game.reset(seed)
+            count = int(self._rng.integers(self._random_opening_moves + 1)) if self._random_opening_moves else 0
+            over = False
+            for _ in range(count):
+                action = int(self._rng.choice(np.flatnonzero(game.legal_actions())))
+                observation, _, terminated, truncated, _ = game.step(action)
+                over = terminated or truncated
+                if over:
+                    break
+            if not over:
+                return seed, observation
+
+    def _giving_up(self, root_values: np.ndarray) -> np.ndarray:
+        """`[G]` bool: the games that end with the coming move, because the player who makes it gives up."""
+        if self._resignations is None:
+            return np.zeros(len(self._games), bool)
+        return self._resignations.ask(root_values, self._to_play)
+
+    def _resign(self, row: int, loser: int) -> float:
+        """Counts a game that was given up; returns the value of its last state for the player to move there."""
+        self._returns[row] += -self._win if loser == 0 else self._win
+        return self._win if self._to_play[row] != loser else -self._win
 
     def _move_temperature(self) -> np.ndarray:
         """`[G]` temperature of the coming move."""
@@ -168,11 +221,11 @@ class SelfPlayer:
         opening = self._lengths < self._sampled_moves
         return np.where(opening, sample_actions(policies, self._rng), actions) if opening.any() else actions
 
-    def _step_games(self, actions: np.ndarray, rewards: np.ndarray) -> list[tuple[int, bool]]:
+    def _step_games(self, actions: np.ndarray, rewards: np.ndarray, giving_up: np.ndarray) -> list[tuple[int, bool]]:
         """Plays one action in every game and writes the rewards to `rewards`, `[G]`.
 
         Returns:
-            The rows whose game ended, with True if it was terminated and False if it was truncated.
+            The rows whose game ended, or was given up, with True if it was terminated and False if it was cut off.
         """
         ended = []
         observations = self._observations
@@ -181,7 +234,7 @@ class SelfPlayer:
             observations[row], rewards[row], terminated, truncated, _ = game.step(action)
             if game.names_player:
                 self._to_play[row] = game.to_play
-            if terminated or truncated:
+            if terminated or truncated or giving_up[row]:
                 # A time limit that runs out in the move that ends the game stopped nothing.
                 ended.append((row, bool(terminated)))
             elif game.forbids_actions:
@@ -218,12 +271,12 @@ class SelfPlayer:
         return Episode(returns, int(self._lengths[row]), int(self._seeds[row]), truncated)
 
     def _with_final_values(self, pieces: list[Trajectory]) -> list[Trajectory]:
-        """The pieces, with the network's value of their last state in the truncated ones.
+        """The pieces, with the network's value of their last state in the truncated ones that have none yet.
 
         The last states of a stretch are evaluated together, in batches of G filled up with whatever is
         there: engines keep memory for one batch size, and a stretch seldom holds more truncated games.
         """
-        truncated = [i for i, piece in enumerate(pieces) if piece.truncated]
+        truncated = [i for i, piece in enumerate(pieces) if piece.truncated and piece.final_value == 0.0]
         size = len(self._games)
         for start in range(0, len(truncated), size):
             chosen = truncated[start : start + size]

@@ -10,7 +10,8 @@ import numpy as np
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.rng import pack_generator, unpack_generator
 from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory
-from muzero_ray.replay.batching import make_windows
+from muzero_ray.replay.augment import Augmenter
+from muzero_ray.replay.batching import Windows, make_windows
 from muzero_ray.replay.ring import MOVE, TERMINATED, StateRing, States
 from muzero_ray.replay.sum_tree import SumTree
 
@@ -59,6 +60,7 @@ class ReplayBuffer:
         priority_exponent: float,
         importance_exponent: float,
         with_next_observations: bool,
+        augment: bool = False,
         rng: np.random.Generator,
     ) -> None:
         """Starts empty.
@@ -80,6 +82,7 @@ class ReplayBuffer:
             priority_exponent: alpha; 0 draws uniformly, 1 in proportion to the TD error.
             importance_exponent: beta; 0 leaves the bias of such draws, 1 corrects all of it.
             with_next_observations: whether batches hold the observations of all steps.
+            augment: whether `sample` turns and mirrors windows, where the game has symmetries.
             rng: decides every draw; the buffer keeps it.
 
         Raises:
@@ -102,6 +105,8 @@ class ReplayBuffer:
         self._priority_exponent = priority_exponent
         self._importance_exponent = importance_exponent
         self._with_next_observations = with_next_observations
+        self._with_turns = spec.num_players == 2 and not spec.alternating
+        self._augmenter = Augmenter(spec.symmetries) if augment and spec.symmetries else None
         self._rng = rng
         self._value_function: ValueFunction | None = None
         self._bytes_per_state = bytes_per_state
@@ -183,7 +188,8 @@ class ReplayBuffer:
         slots = self._tree.sample(self._batch_size, self._rng)
         probabilities = self._tree.priorities(slots) / self._tree.total
         weights = (1.0 / (self.num_steps * probabilities)) ** self._importance_exponent
-        return self.windows(self._ring.ids(slots), (weights / weights.max()).astype(np.float32))
+        batch = self.windows(self._ring.ids(slots), (weights / weights.max()).astype(np.float32))
+        return batch if self._augmenter is None else self._augmenter(batch, self._rng)
 
     def windows(self, indices: np.ndarray, importance_weights: np.ndarray | None = None) -> Batch:
         """Returns the windows that start in given states; `sample` without the drawing.
@@ -215,6 +221,7 @@ class ReplayBuffer:
         else:
             bootstraps = windows.bootstrap_slots.ravel()
             values = self._value_function(observations[bootstraps]).reshape(windows.bootstrap_slots.shape)
+        same_player, turn_mask = self._turns(windows) if self._with_turns else (None, None)
         return Batch(
             observations=observations[windows.slots[:, 0]],
             actions=windows.actions,
@@ -228,7 +235,15 @@ class ReplayBuffer:
             indices=indices,
             next_observations=observations[windows.slots[:, 1:]] if self._with_next_observations else None,
             observation_mask=windows.observation_mask if self._with_next_observations else None,
+            same_player=same_player,
+            turn_mask=turn_mask,
         )
+
+    def _turns(self, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+        """`[B, K]` whether who moved moves again, and `[B, K]` where that counts: nobody moves in a finished game."""
+        to_play, kinds = self._ring.states.to_play[windows.slots], self._ring.states.kinds[windows.slots]
+        same_player = (to_play[:, 1:] == to_play[:, :-1]).astype(np.float32)
+        return same_player, windows.observation_mask * (kinds[:, 1:] != TERMINATED)
 
     def update_priorities(self, indices: np.ndarray, priorities: np.ndarray) -> None:
         """Notes how wrong the value of each trained state was; ignores states that have left.
