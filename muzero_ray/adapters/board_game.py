@@ -4,7 +4,6 @@
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -46,9 +45,13 @@ class BoardGame(OpenSpielGame):
         max_moves: int | None = None,
         start: str | None = None,
     ) -> None:
-        self._one = 255 if dtype == "uint8" else 1.0
+        self._one = 255 if dtype == "uint8" else 1
         self._no_history = np.zeros((history, 2, pieces, *size), dtype=dtype)
-        self._planes = (history * 2 * pieces + marks, *size)
+        self._shown = history * 2 * pieces
+        self._planes = (self._shown + marks, *size)
+        forwards, backwards = slice(None), slice(None, None, -1)
+        turned = [backwards if axis in self.turned_axes else forwards for axis in (-2, -1)]
+        self._as_seen_by = ((...,), (forwards, backwards, forwards, *turned))
         super().__init__(name, max_moves=max_moves, start=start)
 
     def _make_spec(self, alternating: bool) -> GameSpec:
@@ -67,23 +70,22 @@ class BoardGame(OpenSpielGame):
 
     def _observation(self) -> np.ndarray:
         tensor = self._tensor(0)
-        # A new array every time, never written to: clones and earlier observations share nothing that changes.
-        self._history = np.concatenate((self._pieces(tensor)[None], self._history[:-1]), dtype=self._history.dtype)
-        seen = self._history
-        if self._to_play == 1:
-            seen = np.flip(seen, (1, *self.turned_axes))
-        observation = np.empty(self._planes, dtype=self._history.dtype)
-        shown = seen.shape[0] * 2 * seen.shape[2]
-        observation[:shown].reshape(seen.shape)[:] = seen
-        observation[shown:] = self._marks(tensor, self._to_play)
+        # A new array every time, never written to, so that clones may share it.
+        history = np.empty_like(self._no_history)
+        history[0] = self._pieces(tensor) * self._one
+        history[1:] = self._history[:-1]
+        self._history = history
+        observation = np.empty(self._planes, dtype=history.dtype)
+        observation[: self._shown].reshape(history.shape)[:] = history[self._as_seen_by[self._to_play]]
+        observation[self._shown :] = self._marks(tensor, self._to_play) * self._one
         return observation
 
     def _pieces(self, tensor: np.ndarray) -> np.ndarray:
-        """`[2, P, H, W]`: the pieces of player 0 and of player 1, from OpenSpiel's observation for player 0."""
+        """`[2, P, H, W]` of 0 and 1: player 0's pieces and player 1's, from OpenSpiel's observation for player 0."""
         raise NotImplementedError
 
-    def _marks(self, tensor: np.ndarray, player: int) -> Any:
-        """What the other E planes hold when `player` is to move: anything that can be assigned to them."""
+    def _marks(self, tensor: np.ndarray, player: int) -> np.ndarray:
+        """`[E, H, W]`, or `[E, 1, 1]`, from 0 to 1: what the other planes hold when `player` is to move."""
         raise NotImplementedError
 
 
@@ -121,7 +123,7 @@ class StoneGame(BoardGame):
         self._stones = list(stones)
         self._size = size
         super().__init__(name, pieces=1, marks=marks.shape[1], size=size, history=history, dtype=dtype)
-        self._constant = (marks * self._one).astype(dtype)
+        self._constant = marks
         passes = self._num_actions - size[0] * size[1]
         self.spec = replace(
             self.spec,
@@ -131,7 +133,7 @@ class StoneGame(BoardGame):
         )
 
     def _pieces(self, tensor: np.ndarray) -> np.ndarray:
-        stones: np.ndarray = tensor.reshape(-1, 1, *self._size)[self._stones] * self._one
+        stones: np.ndarray = tensor.reshape(-1, 1, *self._size)[self._stones]
         return stones
 
     def _marks(self, tensor: np.ndarray, player: int) -> np.ndarray:

@@ -41,6 +41,26 @@ def point_planes(height: int, width: int, further_actions: int = 0) -> np.ndarra
     return planes
 
 
+def move_planes(origins: np.ndarray, targets: np.ndarray, flags: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pictures of moves: where a piece comes from, where it goes to, and what else there is to tell.
+
+    Args:
+        origins: `[A, 2]` int, column and row; outside the board for a piece that comes from elsewhere.
+        targets: `[A, 2]` int, likewise.
+        flags: `[A, F]` of 0 and 1, each a whole plane (promotions, the piece that is dropped).
+        size: (H, W).
+
+    Returns:
+        `[A, 2 + F, H, W]` uint8.
+    """
+    planes = np.zeros((len(origins), 2 + flags.shape[1], *size), dtype=np.uint8)
+    for plane, (columns, rows) in enumerate((origins.T, targets.T)):
+        inside = np.flatnonzero((rows >= 0) & (rows < size[0]) & (columns >= 0) & (columns < size[1]))
+        planes[inside, plane, rows[inside], columns[inside]] = 1
+    planes[:, 2:] = flags[:, :, None, None]
+    return planes
+
+
 def point_cells(num_cells: int, further_actions: int = 0) -> np.ndarray:
     """`[A]` int32: action a is told on cell a of one plane; further actions (a pass) have no place on the board."""
     return np.concatenate((np.arange(num_cells), np.full(further_actions, -1))).astype(np.int32)

@@ -47,7 +47,7 @@ class OpenSpielGame(Game):
         self._game = load_open_spiel(name)
         self._start = start
         self._max_moves = max_moves
-        self._num_actions = self._game.num_distinct_actions()
+        self._num_actions = self._count_actions()
         self._num_players = self._game.num_players()
         # Player 0 is whoever begins; OpenSpiel has Black's number below White's even where White begins.
         self._first_player = self._game.new_initial_state().current_player()
@@ -121,6 +121,10 @@ class OpenSpielGame(Game):
         raise ValueError(f"{self._name}: {text!r} is no legal move here; moves are written {examples}")
 
     # What a subclass may change: the numbering, the notation, the observation.
+
+    def _count_actions(self) -> int:
+        """A, in our numbering."""
+        return int(self._game.num_distinct_actions())
 
     def _make_spec(self, alternating: bool) -> GameSpec:
         """OpenSpiel's observation, and in games for two one plane, or number, that is 1 where player 0 is to move."""
