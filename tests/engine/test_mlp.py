@@ -4,7 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-from reference.networks import SMALL, SPEC, random_network
+import torch
+from reference.networks import CAPTURES, SMALL, SPEC, random_network
 
 from muzero_ray.core.config import NetworkConfig
 from muzero_ray.core.game import GameSpec
@@ -59,6 +60,41 @@ def test_answers_are_those_of_the_torch_network(name, batch_size):
     compiled, reference = both_engines(CONFIGS[name])
     observations = np.random.default_rng(1).normal(size=(batch_size, 5)).astype(np.float32)
     search_with_both(compiled, reference, observations, simulations=8, num_actions=4)
+
+
+@pytest.mark.parametrize("head", ["categorical", "scalar"])
+def test_engines_agree_on_whose_turn_comes_next(head):
+    config = SMALL.model_copy(update={"value_head": head})
+    network = random_network(config, CAPTURES)
+    observations = np.random.default_rng(1).normal(size=(32, 5)).astype(np.float32)
+    actions = np.arange(32, dtype=np.int32) % 4
+    latents = network.step(network.represent(torch.from_numpy(observations)), torch.from_numpy(actions))
+    network.prediction_2.bias.data[-1] -= network.predict(latents).turn_logits.mean()  # so that both answers occur
+    compiled = CompiledMLP(config, CAPTURES, discount=-0.9)
+    compiled.set_weights(to_weights(network))
+    search_with_both(compiled, TorchModel(network, -0.9), observations, simulations=8, num_actions=4)
+    compiled.initial(observations, 2)
+    discounts = compiled.recurrent(np.zeros(32, np.int32), actions, 1).discounts
+    assert set(discounts.tolist()) == {np.float32(0.9).item(), np.float32(-0.9).item()}
+
+
+@pytest.mark.parametrize("given", [0.9, -0.9])
+def test_an_untrained_network_says_that_the_turn_passes(given):
+    compiled = CompiledMLP(SMALL, CAPTURES, discount=given)
+    compiled.set_weights(to_weights(build_network(SMALL, CAPTURES, consistency=False)))
+    compiled.initial(np.ones((2, 5), np.float32), num_nodes=2)
+    discounts = compiled.recurrent(np.zeros(2, np.int32), np.zeros(2, np.int32), 1).discounts
+    assert discounts.tolist() == [np.float32(-0.9)] * 2
+
+
+@pytest.mark.parametrize("given", [0.9, -0.9])
+def test_discounts_are_the_one_given_where_turns_alternate(given):
+    spec = dataclasses.replace(CAPTURES, alternating=True)
+    compiled = CompiledMLP(SMALL, spec, discount=given)
+    compiled.set_weights(to_weights(random_network(SMALL, spec)))
+    compiled.initial(np.ones((2, 5), np.float32), num_nodes=2)
+    discounts = compiled.recurrent(np.zeros(2, np.int32), np.zeros(2, np.int32), 1).discounts
+    assert discounts.tolist() == [np.float32(given)] * 2
 
 
 @pytest.mark.parametrize("size", [1e-3, 30.0])

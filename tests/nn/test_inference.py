@@ -1,9 +1,12 @@
+import dataclasses
+
 import numpy as np
+import pytest
 import torch
-from reference.networks import random_network
+from reference.networks import BOARD, CAPTURES, PLAIN_BOARD, SMALL, SMALL_CONV, random_network
 
 from muzero_ray.nn.inference import TorchModel
-from muzero_ray.nn.networks import to_weights
+from muzero_ray.nn.networks import build_network, to_weights
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
 
@@ -34,6 +37,49 @@ def test_each_row_steps_from_its_own_parent():
         np.testing.assert_allclose(step.rewards[row], network.decode_reward(heads.reward_logits).item(), rtol=1e-4)
         np.testing.assert_allclose(step.values[row], network.decode_value(heads.value_logits).item(), rtol=1e-4)
         np.testing.assert_allclose(step.policy_logits[row], heads.policy_logits[0].detach(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("spec", [BOARD, PLAIN_BOARD], ids=["drawn", "plain"])
+def test_boards_are_searched_as_the_network_says(spec):
+    network, model = random_network(SMALL_CONV, spec), TorchModel(random_network(SMALL_CONV, spec), discount=-1.0)
+    observations = np.random.default_rng(0).integers(0, 2, (3, 2, 2, 3)).astype(np.float32)
+    root = model.initial(observations, num_nodes=3)
+    latents = network.represent(torch.from_numpy(observations))
+    heads = network.predict(latents)
+    np.testing.assert_allclose(root.values, network.decode_value(heads.value_logits).detach(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(root.policy_logits, heads.policy_logits.detach(), rtol=1e-4, atol=1e-5)
+    model.recurrent(vector(0, 0, 0), vector(0, 1, 4), new_node=1)
+    step = model.recurrent(vector(1, 0, 1), vector(3, 2, 4), new_node=2)
+    after_one = network.step(latents, torch.tensor([0, 2, 4]))
+    after_two = network.step(after_one, torch.tensor([3, 2, 4]))
+    for row, reached in enumerate([after_two, after_one, after_two]):
+        heads = network.predict(reached[row])
+        np.testing.assert_allclose(step.rewards[row], network.decode_reward(heads.reward_logits).item(), rtol=1e-4)
+        np.testing.assert_allclose(step.values[row], network.decode_value(heads.value_logits).item(), rtol=1e-4)
+        np.testing.assert_allclose(step.policy_logits[row], heads.policy_logits.detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("given", [0.9, -0.9])
+def test_the_sign_of_a_discount_says_who_moves_next_where_turns_do_not_alternate(given):
+    network = random_network(SMALL, CAPTURES)
+    model = TorchModel(network, discount=given)
+    observations = np.random.default_rng(0).normal(size=(32, 5)).astype(np.float32)
+    model.initial(observations, num_nodes=2)
+    actions = np.arange(32, dtype=np.int32) % 4
+    discounts = model.recurrent(np.zeros(32, np.int32), actions, new_node=1).discounts
+    latents = network.step(network.represent(torch.from_numpy(observations)), torch.from_numpy(actions))
+    again = network.predict(latents).turn_logits[:, 0] > 0
+    assert 0 < again.sum() < 32
+    assert discounts.tolist() == [np.float32(0.9 if moves else -0.9) for moves in again]
+    assert discounts.dtype == np.float32
+
+
+@pytest.mark.parametrize("config", [SMALL, SMALL_CONV], ids=["mlp", "conv"])
+def test_an_untrained_network_says_that_the_turn_passes(config):
+    spec = dataclasses.replace(BOARD, alternating=False)
+    model = TorchModel(build_network(config, spec, consistency=False), discount=1.0)
+    model.initial(np.ones((2, 2, 2, 3), np.float32), num_nodes=2)
+    assert model.recurrent(vector(0, 0), vector(0, 1), new_node=1).discounts.tolist() == [-1.0, -1.0]
 
 
 def test_discounts_are_the_one_given():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from reference.batches import random_batch
-from reference.networks import SMALL, SPEC
+from reference.networks import BOARD, CAPTURES, SMALL, SMALL_CONV, SPEC
 
 from muzero_ray.core.config import Config, ReplayConfig, TrainConfig
 from muzero_ray.core.game import GameSpec
@@ -219,10 +219,47 @@ def test_metrics_are_plain_numbers_and_priorities_one_per_window():
     assert (result.priorities >= 0).all()
 
 
-def test_one_batch_can_be_learnt_by_heart():
-    # Without windows that end, every target is reachable; what remains is the entropy of the policies.
-    learner = make_learner(env_steps=10_000, learning_rate=5e-3, consistency_weight=0.0, dynamics_gradient=1.0)
+def test_the_loss_of_turns_is_told_where_they_are_learnt():
     batch = batches(1)[0]
+    assert make_learner(spec=CAPTURES).update(batch).metrics["loss/turn"] > 0
+    assert "loss/turn" not in make_learner().update(batch).metrics
+
+
+def test_training_on_boards_continues_from_its_state_to_the_bit():
+    rng = np.random.default_rng(0)
+    first, second, third = (
+        random_batch(rng, batch_size=8, num_actions=5, observation_shape=(2, 2, 3)) for _ in range(3)
+    )
+    learner = make_learner(network=SMALL_CONV, spec=BOARD)
+    learner.update(first)
+    resumed = make_learner(seed=99, network=SMALL_CONV, spec=BOARD)
+    resumed.load_bytes(learner.to_bytes())
+    for batch in (second, third):
+        assert learner.update(batch).metrics == resumed.update(batch).metrics
+    assert same(resumed.weights(), learner.weights())
+
+
+BOARD_WITH_CAPTURES = dataclasses.replace(BOARD, alternating=False)
+
+
+@pytest.mark.parametrize(
+    ("network", "spec"),
+    [(SMALL, SPEC), (SMALL_CONV.model_copy(update={"channels": 8, "head_size": 32}), BOARD_WITH_CAPTURES)],
+    ids=["mlp", "conv"],
+)
+def test_one_batch_can_be_learnt_by_heart(network, spec):
+    # Without windows that end, every target is reachable; what remains is the entropy of the policies.
+    learner = make_learner(
+        network=network,
+        spec=spec,
+        env_steps=10_000,
+        learning_rate=5e-3,
+        consistency_weight=0.0,
+        dynamics_gradient=1.0,
+    )
+    batch = random_batch(
+        np.random.default_rng(0), batch_size=8, num_actions=spec.num_actions, observation_shape=spec.observation_shape
+    )
     keep = np.arange(0, 8, 3)  # every third window of `random_batch` runs on
     batch = dataclasses.replace(
         batch, **{field.name: getattr(batch, field.name)[keep] for field in dataclasses.fields(batch)}
@@ -236,3 +273,4 @@ def test_one_batch_can_be_learnt_by_heart():
     floor = entropies.sum() / len(keep)
     assert result.metrics["loss/policy"] - floor < 0.02 * (first["loss/policy"] - floor) + 0.02
     assert result.priorities.max() < 0.3  # values have a scale of 10
+    assert result.metrics.get("loss/turn", 0.0) < 0.01

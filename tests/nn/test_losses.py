@@ -5,7 +5,7 @@ import pytest
 import torch
 from reference.batches import random_batch
 from reference.naive_loss import naive_loss, naive_priorities
-from reference.networks import SMALL, SPEC, random_network
+from reference.networks import BOARD, CAPTURES, PLAIN_BOARD, SMALL, SMALL_CONV, SPEC, random_network
 
 from muzero_ray.core.config import NetworkConfig, TrainConfig
 from muzero_ray.core.game import GameSpec
@@ -60,6 +60,32 @@ def test_loss_agrees_with_its_slow_twin(config, seed):
         assert getattr(loss, part).item() == pytest.approx(expected, rel=1e-4, abs=1e-5), part
 
 
+@pytest.mark.parametrize(
+    ("config", "spec"),
+    [
+        (SMALL, CAPTURES),
+        (SMALL_CONV, BOARD),
+        (SMALL_CONV.model_copy(update={"value_head": "scalar"}), PLAIN_BOARD),
+        (SMALL_CONV, dataclasses.replace(BOARD, alternating=False)),
+    ],
+    ids=["captures", "board", "plain_board", "board_with_captures"],
+)
+def test_loss_agrees_with_its_slow_twin_on_boards_and_where_turns_are_learnt(config, spec):
+    network = random_network(config, spec, consistency=True)
+    batch = random_batch(
+        np.random.default_rng(0),
+        batch_size=7,
+        num_actions=spec.num_actions,
+        observation_shape=spec.observation_shape,
+        value_scale=0.8,
+    )
+    weights = CONFIG.model_copy(update={"turn_weight": 0.3})
+    loss, twin = loss_of(network, batch, weights), naive_loss(network, batch, weights)
+    assert (twin["turn"] > 0) == (not spec.alternating)
+    for part, expected in twin.items():
+        assert getattr(loss, part).item() == pytest.approx(expected, rel=1e-4, abs=1e-5), part
+
+
 def test_one_uniform_prediction_costs_the_logarithm_of_its_choices():
     # An untrained network is uniform over 41 value bins, 25 reward bins and 4 actions. With K = 2, all
     # masks and weights 1: values log 41 * (1 + 1/2 + 1/2), rewards log 25 * (1/2 + 1/2), policies log 4 * 2.
@@ -80,6 +106,15 @@ def test_every_part_reaches_the_representation(part):
     network = random_network(consistency=True)
     loss_of(network, random_batch(np.random.default_rng(0)), only(part)).total.backward()
     assert network.representation_1.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("part", ["value", "reward", "policy", "turn", "consistency"])
+@pytest.mark.parametrize("spec", [BOARD, PLAIN_BOARD], ids=["board", "plain_board"])
+def test_every_part_reaches_the_representation_of_a_board(part, spec):
+    network = random_network(SMALL_CONV, dataclasses.replace(spec, alternating=False), consistency=True)
+    batch = random_batch(np.random.default_rng(0), num_actions=5, observation_shape=(2, 2, 3))
+    loss_of(network, batch, only(part)).total.backward()
+    assert network.representation_1.weight.grad.abs().max() > 1e-6
 
 
 def test_masked_positions_have_exactly_no_gradient():
@@ -167,9 +202,72 @@ def test_the_configured_share_of_the_gradient_passes_each_dynamics_step_backward
     torch.testing.assert_close(gradients[0], factor * gradients[1])
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.5])
+def test_the_configured_share_of_the_gradient_passes_a_step_on_a_board(factor):
+    batch = random_batch(np.random.default_rng(0), unroll_steps=1, num_actions=5, observation_shape=(2, 2, 3))
+    gradients = []
+    for share in (factor, 1.0):
+        network = random_network(SMALL_CONV, BOARD)
+        loss_of(network, batch, only("reward", dynamics_gradient=share)).total.backward()
+        gradients.append(network.representation_1.weight.grad)
+    assert gradients[1].abs().max() > 1e-6
+    torch.testing.assert_close(gradients[0], factor * gradients[1])
+
+
 def test_scaling_a_gradient_leaves_the_number_itself_alone():
     x = torch.randn(1000, generator=torch.Generator().manual_seed(0))
     assert torch.equal(scale_gradient(x, 0.3), x)
+
+
+def turn_batch(same_player, turn_mask):
+    batch = random_batch(np.random.default_rng(0), batch_size=1, unroll_steps=2)
+    return dataclasses.replace(
+        batch,
+        importance_weights=np.ones(1, np.float32),
+        same_player=np.array([same_player], np.float32),
+        turn_mask=np.array([turn_mask], np.float32),
+    )
+
+
+@pytest.mark.parametrize(
+    ("same_player", "turn_mask", "expected"),
+    [
+        # The mover moves again with 3 in 4, and each of two steps counts half: (log 4/3 + log 4) / 2.
+        ([1, 0], [1, 1], (np.log(4 / 3) + np.log(4)) / 2),
+        ([1, 0], [1, 0], np.log(4 / 3) / 2),
+        ([1, 0], [0, 1], np.log(4) / 2),
+        ([0, 0], [0, 0], 0.0),
+    ],
+)
+def test_a_turn_costs_the_logarithm_of_its_probability(same_player, turn_mask, expected):
+    network = random_network(SMALL, CAPTURES)
+    torch.nn.init.zeros_(network.prediction_2.weight)
+    network.prediction_2.bias.data[-1] = np.log(3)  # 3 / (3 + 1)
+    loss = loss_of(network, turn_batch(same_player, turn_mask), only("turn", turn_weight=0.5))
+    assert loss.turn.item() == pytest.approx(expected, rel=1e-5)
+    assert loss.total.item() == pytest.approx(expected / 2, rel=1e-5)
+
+
+def test_the_turn_of_the_first_state_and_masked_turns_are_never_trained():
+    batch = random_batch(np.random.default_rng(0), batch_size=12)
+    _, _, _, turn = head_gradients(random_network(SMALL, CAPTURES), batch, only("turn"))
+    assert (turn[:, 0] == 0).all()
+    assert (batch.turn_mask == 0).any()
+    np.testing.assert_array_equal((turn[:, 1:, 0] != 0).numpy(), batch.turn_mask == 1)
+
+
+def test_a_network_that_learns_turns_refuses_batches_without_them():
+    batch = dataclasses.replace(random_batch(np.random.default_rng(0)), same_player=None, turn_mask=None)
+    with pytest.raises(ValueError, match="same_player and turn_mask"):
+        loss_of(random_network(SMALL, CAPTURES), batch)
+
+
+def test_where_turns_alternate_they_are_not_asked_for():
+    batch = random_batch(np.random.default_rng(0))
+    without = dataclasses.replace(batch, same_player=None, turn_mask=None)
+    network = random_network(consistency=True)
+    assert loss_of(network, without).total == loss_of(network, batch).total
+    assert loss_of(network, batch).turn == 0
 
 
 def test_the_real_state_of_the_consistency_loss_has_no_gradient():
