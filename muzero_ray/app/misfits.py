@@ -54,7 +54,22 @@ def misfits(config: Config, spec: GameSpec) -> list[str]:
             "network.value_head: scalar needs a game that states its value_bounds, got none; "
             "state them in the game's spec, or choose categorical"
         )
-    return found + _buffer_misfits(config, spec)
+    return found + _conv_misfits(config, spec) + _buffer_misfits(config, spec)
+
+
+def _conv_misfits(config: Config, spec: GameSpec) -> list[str]:
+    """A convolutional network without a board, or in an engine that knows no such networks."""
+    if config.network.kind != "conv":
+        return []
+    found = []
+    if len(spec.observation_shape) != 3:
+        found.append(
+            f"network.kind: conv needs a game whose observations are boards [C, H, W], got shape "
+            f"{spec.observation_shape}; use mlp"
+        )
+    if config.system.engine == "compiled":
+        found.append("system.engine: compiled runs networks of kind mlp only, got conv; use torch or auto")
+    return found
 
 
 def _buffer_misfits(config: Config, spec: GameSpec) -> list[str]:

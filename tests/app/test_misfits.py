@@ -38,6 +38,27 @@ def test_each_misfit_has_its_sentence(spec, sections, beginning):
     assert told.startswith(beginning)
 
 
+CONV = {"kind": "conv", "value_head": "scalar"}
+BOUNDS = {"q_normalization": "bounds"}
+
+
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_a_convolutional_network_is_let_through_on_boards(engine):
+    assert misfits(config(network=CONV, search=BOUNDS, system={"engine": engine}), BOARD) == []
+
+
+def test_a_convolutional_network_needs_a_board():
+    assert misfits(config(network={"kind": "conv"}), VECTOR) == [
+        "network.kind: conv needs a game whose observations are boards [C, H, W], got shape (4,); use mlp"
+    ]
+
+
+def test_a_convolutional_network_is_not_compiled():
+    assert misfits(config(network=CONV, search=BOUNDS, system={"engine": "compiled"}), BOARD) == [
+        "system.engine: compiled runs networks of kind mlp only, got conv; use torch or auto"
+    ]
+
+
 def test_buffer_without_memory_for_what_training_waits_for_is_told_how_much_it_needs():
     # 3 * 96 * 96 bytes of frame; 4 each of action, reward, value, successor; 1 each of player and kind; 4 flags and
     # 4 * 4 of policy for 4 actions; 8 of version; 16 of priority: 27,710. So 1000 states are 27.71 MB.
