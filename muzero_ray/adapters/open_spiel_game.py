@@ -14,6 +14,7 @@ import numpy as np
 import pyspiel  # type: ignore[import-not-found]
 from open_spiel.python.observation import make_observation  # type: ignore[import-untyped]
 
+from muzero_ray.adapters.open_spiel_position import OpenSpielPosition
 from muzero_ray.core.game import Game, GameSpec
 from muzero_ray.core.game_loader import GameLoadError
 
@@ -97,6 +98,17 @@ class OpenSpielGame(Game):
         copied = copy.copy(self)
         copied._state = self._state.clone()
         return copied
+
+    def position(self) -> OpenSpielPosition:
+        """See `Game.position`."""
+        return OpenSpielPosition(
+            self._state.clone(),
+            first_player=self._first_player,
+            moves_left=None if self._max_moves is None else self._max_moves - self._moves,
+            own_actions=self._own_actions,
+            engine_action=self._engine_action,
+            rewards_on_the_way=self._rewards_on_the_way,
+        )
 
     def text(self) -> str:
         """OpenSpiel's own picture of the state."""

@@ -12,6 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from muzero_ray.core.position import GamePosition, Position
+
 
 @dataclass(frozen=True, eq=False)
 class Symmetry:
@@ -111,6 +113,15 @@ class Game(ABC):
             NotImplementedError: if the game cannot be copied.
         """
         return copy.deepcopy(self)
+
+    def position(self) -> Position:
+        """The present state for those who look far ahead; by default a clone. A game whose engine is quicker without
+        observations hands out the engine's own state.
+
+        Raises:
+            NotImplementedError: if the game cannot be copied.
+        """
+        return GamePosition(self.clone())
 
     def render(self) -> np.ndarray:
         """`[H, W, 3]` uint8 picture of the present state, for videos. Optional.

@@ -17,7 +17,7 @@ from muzero_ray.mcts.model import SearchModel
 from muzero_ray.mcts.planner import Planner
 from muzero_ray.play.opponents import Opponent
 
-_Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Observations `[B, ...]` and legal actions `[B, A]` to actions `[B]`."""
 
 
@@ -45,7 +45,7 @@ def evaluate(
     Raises:
         GameError: if the game breaks its contract.
     """
-    choose = _greedy(planner, model, num_simulations)
+    choose = greedy(planner, model, num_simulations)
     return _play_all(choose, [_Table(make_game) for _ in range(min(max_games, len(seeds)))], seeds)
 
 
@@ -62,7 +62,7 @@ def play_against(
     """Plays one game per seed greedily against an opponent.
 
     The agent is player 0 in the first game, player 1 in the second, and so on by turns. For the
-    arguments see `evaluate`; the opponent's randomness comes from the game's seed.
+    arguments see `evaluate`; the opponent's randomness comes from the game's seed. `match` tells more of strength.
 
     Returns:
         The games in the order of the seeds; `returns` has the agent's first and the opponent's second.
@@ -74,7 +74,7 @@ def play_against(
     tables = [_Table(make_game, opponent) for _ in range(min(max_games, len(seeds)))]
     if tables and tables[0].game.spec.num_players != 2:
         raise ValueError(f"play_against: {tables[0].game.name} must be a game for 2 players, is one for 1")
-    episodes = _play_all(_greedy(planner, model, num_simulations), tables, seeds)
+    episodes = _play_all(greedy(planner, model, num_simulations), tables, seeds)
     return [
         replace(episode, returns=episode.returns[:: -1 if index % 2 else 1]) for index, episode in enumerate(episodes)
     ]
@@ -128,7 +128,7 @@ def record_episode(
     num_simulations: int | None = None,
 ) -> Recording:
     """Plays one greedy episode and keeps what it looks like; for the arguments see `evaluate`."""
-    choose = _greedy(planner, model, num_simulations)
+    choose = greedy(planner, model, num_simulations)
     table = _Table(make_game)
     table.start(0, seed)
     frames, texts, actions = Frames(), [], []
@@ -164,7 +164,7 @@ class _Table:
         self.over = False
         self._seed = seed
         self._rng = np.random.default_rng(seed)
-        self._length = 0
+        self._history: list[int] = []
         self._return = 0.0  # of player 0
         self._truncated = False
         self.observation, _ = self.game.reset(seed)
@@ -178,12 +178,12 @@ class _Table:
     def episode(self) -> Episode:
         """The outcome of a game that is over."""
         returns = (self._return,) if self.game.spec.num_players == 1 else (self._return, 0.0 - self._return)
-        return Episode(returns, self._length, self._seed, self._truncated)
+        return Episode(returns, len(self._history), self._seed, self._truncated)
 
     def _let_opponent_move(self) -> None:
         if self._opponent is not None:
             while not self.over and self.game.to_play != self.index % 2:
-                self._step(self._opponent(self.game, self._rng))
+                self._step(self._opponent.choose(self.game, tuple(self._history), self._rng))
 
     def _step(self, action: int) -> None:
         mover = self.game.to_play
@@ -191,10 +191,10 @@ class _Table:
         self.over = bool(terminated or truncated)
         self._truncated = self.over and not terminated
         self._return += reward if mover == 0 else -reward
-        self._length += 1
+        self._history.append(action)
 
 
-def _play_all(choose: _Choose, tables: list[_Table], seeds: Sequence[int]) -> list[Episode]:
+def _play_all(choose: Choose, tables: list[_Table], seeds: Sequence[int]) -> list[Episode]:
     """Plays one game per seed; a table whose game is over takes the next."""
     episodes: dict[int, Episode] = {}
     waiting = list(enumerate(seeds))[::-1]
@@ -225,7 +225,8 @@ def _play_all(choose: _Choose, tables: list[_Table], seeds: Sequence[int]) -> li
     return [episodes[index] for index in range(len(seeds))]
 
 
-def _greedy(planner: Planner, model: SearchModel, num_simulations: int | None) -> _Choose:
+def greedy(planner: Planner, model: SearchModel, num_simulations: int | None) -> Choose:
+    """The agent's choice of moves: without noise, without temperature; for the arguments see `evaluate`."""
     rng = np.random.default_rng(0)  # a planner asks for one; without noise and temperature it decides nothing
 
     def choose(observations: np.ndarray, legal_actions: np.ndarray) -> np.ndarray:

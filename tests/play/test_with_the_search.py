@@ -11,7 +11,7 @@ from muzero_ray.core.game import Game
 from muzero_ray.core.types import ReanalyzeRequest, Weights
 from muzero_ray.mcts.planner import Planner, make_planner
 from muzero_ray.play.evaluation import evaluate, play_against
-from muzero_ray.play.opponents import expert_opponent, random_opponent
+from muzero_ray.play.opponents import ExpertOpponent, RandomOpponent
 from muzero_ray.play.reanalyze import Reanalyzer
 from muzero_ray.play.self_play import SelfPlayer
 
@@ -47,8 +47,8 @@ def test_searching_the_true_rules_never_loses_to_the_expert_and_mostly_beats_ran
     def returns(opponent: Any, games: int) -> list[float]:
         return [episode.returns[0] for episode in play_against(MAKE_GAME, planner(1600), model, opponent, range(games))]
 
-    assert returns(expert_opponent, 2) == [0.0, 0.0]
-    against_random = returns(random_opponent, 20)
+    assert returns(ExpertOpponent(), 2) == [0.0, 0.0]
+    against_random = returns(RandomOpponent(), 20)
     assert min(against_random) >= 0.0
     assert np.mean(against_random) > 0.6
 

@@ -1,0 +1,321 @@
+"""Connect four solved: who wins a position under perfect play, how soon, and by which moves.
+
+For measuring an agent against the truth (`perfect` as an opponent, shares of optimal moves). It looks ahead to
+the end of the game: milliseconds after twelve moves, about a second after eight, up to a minute after six, and
+much longer from the empty board. It holds no table of openings.
+
+A position is two bit boards of 7 columns, each of 7 bits: its 6 cells from the bottom up, and one that stays
+empty and keeps lines from running into the next column. `stones` are those of the player to move, `mask`
+those of both.
+
+Source: bit boards, counting a win by the stones left and keeping off cells below a threat are those of
+John Tromp's and Pascal Pons's solvers (https://blog.gamesolver.org); the value of the empty board, a win for the
+first player, is James D. Allen's and Victor Allis's (1988).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from muzero_ray.core.game import Game
+from muzero_ray.mcts.jit import compiled
+
+COLUMNS, ROWS = 7, 6
+CELLS = COLUMNS * ROWS
+_HEIGHT = ROWS + 1  # bits of a column
+_BOTTOM = sum(1 << column * _HEIGHT for column in range(COLUMNS))
+_BOARD = _BOTTOM * ((1 << ROWS) - 1)
+_CENTRE_FIRST = (3, 2, 4, 1, 5, 0, 6)
+_TABLE_SIZE = 8_388_593
+"""Positions remembered, a prime: 80 MB."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What perfect play comes to."""
+
+    value: int
+    """1 where the player to move wins, 0 for a draw, -1 where it loses."""
+    plies: int
+    """Moves of both until the end, the winner hurrying and the loser delaying."""
+
+
+class Connect4Solver:
+    """Solves positions one after another, and remembers what it has seen.
+
+    Positions are given as the columns (0 to 6, left to right) played since the empty board. Scores are for the
+    player to move: n > 0 if it wins with n - 1 of its 21 stones left, 0 for a draw, -n if the other wins so.
+
+    Args:
+        table_size: positions remembered, a prime.
+    """
+
+    def __init__(self, table_size: int = _TABLE_SIZE) -> None:
+        self._keys = np.zeros(table_size, np.int64)
+        self._bounds = np.zeros((table_size, 2), np.int8)
+        self._order = np.zeros((CELLS + 1, COLUMNS, 2), np.int64)
+        self._nodes = np.zeros(1, np.int64)
+
+    @property
+    def nodes(self) -> int:
+        """Positions looked at so far."""
+        return int(self._nodes[0])
+
+    def score(self, moves: Sequence[int]) -> int:
+        """The score of a position in which the game is not over; see the class.
+
+        Raises:
+            ValueError: if the moves are not legal, or the game is over after them.
+        """
+        stones, mask, over = board_of(moves)
+        if over:
+            raise ValueError(f"connect four is over after {moves_text(moves)}: give a position with a move to make")
+        return self._solve(stones, mask, len(moves))
+
+    def scores(self, moves: Sequence[int]) -> dict[int, int]:
+        """The score of every legal move, for the player who makes it.
+
+        Raises:
+            ValueError: as for `score`.
+        """
+        stones, mask, over = board_of(moves)
+        if over:
+            raise ValueError(f"connect four is over after {moves_text(moves)}: give a position with a move to make")
+        found = {}
+        for column in range(COLUMNS):
+            cell = _cell(mask, column)
+            if cell == 0:
+                continue
+            if _has_won(stones | cell):
+                found[column] = (CELLS + 1 - len(moves)) // 2
+            elif len(moves) + 1 == CELLS:
+                found[column] = 0
+            else:
+                found[column] = -self._solve(stones ^ mask, mask | cell, len(moves) + 1)
+        return found
+
+    def best_actions(self, moves: Sequence[int]) -> list[int]:
+        """The moves that win soonest, or draw, or lose latest.
+
+        Raises:
+            ValueError: as for `score`.
+        """
+        return best_of(self.scores(moves))
+
+    def _solve(self, stones: int, mask: int, count: int) -> int:
+        return int(_solve(stones, mask, count, self._keys, self._bounds, self._order, self._nodes))
+
+
+def outcome(score: int, num_moves: int) -> Outcome:
+    """What a score says of a position after `num_moves` moves.
+
+    The winner's stone number 22 - |score| ends the game; of its stones, `num_moves // 2` lie on the board
+    if it is to move, and `(num_moves + 1) // 2` if the other is.
+
+    >>> outcome(18, 6), outcome(-1, 40), outcome(0, 41)
+    (Outcome(value=1, plies=1), Outcome(value=-1, plies=2), Outcome(value=0, plies=1))
+    """
+    if score > 0:
+        return Outcome(1, 2 * (22 - score - num_moves // 2) - 1)
+    if score < 0:
+        return Outcome(-1, 2 * (22 + score - (num_moves + 1) // 2))
+    return Outcome(0, CELLS - num_moves)
+
+
+def best_of(scores: dict[int, int]) -> list[int]:
+    """The moves with the largest score."""
+    best = max(scores.values())
+    return [column for column, score in scores.items() if score == best]
+
+
+def moves_text(moves: Sequence[int]) -> str:
+    """Moves as digits, columns counted from 1: "4453"."""
+    return "".join(str(column + 1) for column in moves)
+
+
+def board_of(moves: Sequence[int]) -> tuple[int, int, bool]:
+    """Bit boards after these moves, and whether the game is over.
+
+    Raises:
+        ValueError: if a move is not legal.
+    """
+    stones = mask = 0
+    over = False
+    for index, column in enumerate(moves):
+        cell = _cell(mask, column) if 0 <= column < COLUMNS else 0
+        if over or cell == 0:
+            raise ValueError(
+                f"connect four: move {index + 1} of {list(moves)} must be a column 0 to {COLUMNS - 1} with room, "
+                f"before the game is over, got {column}"
+            )
+        over = _has_won(stones | cell) or index + 1 == CELLS
+        stones, mask = stones ^ mask, mask | cell
+    return stones, mask, over
+
+
+def plays_like_connect_four(game: Game, games: int = 20) -> bool:
+    """Whether a game has connect four's rules, as far as random games show; the game itself is left as it is."""
+    if game.spec.num_players != 2 or game.spec.num_actions != COLUMNS:
+        return False
+    rng = np.random.default_rng(0)
+    return all(_agrees_once(game.clone(), rng) for _ in range(games))
+
+
+def _agrees_once(game: Game, rng: np.random.Generator) -> bool:
+    game.reset(0)
+    moves: list[int] = []
+    while True:
+        stones, mask, _ = board_of(moves)
+        legal = [column for column in range(COLUMNS) if _cell(mask, column)]
+        if game.to_play != len(moves) % 2 or np.flatnonzero(game.legal_actions()).tolist() != legal:
+            return False
+        column = int(rng.choice(legal))
+        won = _has_won(stones | _cell(mask, column))
+        moves.append(column)
+        _, reward, terminated, truncated, _ = game.step(column)
+        if truncated or terminated != (won or len(moves) == CELLS) or reward != float(won):
+            return False
+        if terminated:
+            return True
+
+
+def _cell(mask: int, column: int) -> int:
+    """The bit that a stone thrown into a column takes; 0 if the column is full."""
+    lowest = 1 << column * _HEIGHT
+    return (mask + lowest) & (lowest * ((1 << ROWS) - 1)) & ~mask
+
+
+def _has_won(stones: int) -> bool:
+    """Whether four of these stones are in a row."""
+    for step in (1, _HEIGHT - 1, _HEIGHT, _HEIGHT + 1):
+        pairs = stones & (stones >> step)
+        if pairs & (pairs >> 2 * step):
+            return True
+    return False
+
+
+@compiled
+def _winning_cells(stones: int, mask: int) -> int:
+    """Empty cells, reachable now or later, that complete four in a row."""
+    cells = (stones << 1) & (stones << 2) & (stones << 3)
+    for step in (_HEIGHT - 1, _HEIGHT, _HEIGHT + 1):
+        two = (stones << step) & (stones << 2 * step)
+        cells |= two & ((stones << 3 * step) | (stones >> step))
+        two = (stones >> step) & (stones >> 2 * step)
+        cells |= two & ((stones >> 3 * step) | (stones << step))
+    return cells & (_BOARD ^ mask)
+
+
+@compiled
+def _count(cells: int) -> int:
+    """Number of bits that are set."""
+    count = 0
+    while cells:
+        cells &= cells - 1
+        count += 1
+    return count
+
+
+@compiled
+def _solve(
+    stones: int,
+    mask: int,
+    count: int,
+    keys: np.ndarray,
+    bounds: np.ndarray,
+    order: np.ndarray,
+    nodes: np.ndarray,
+) -> int:
+    """The score, narrowed down by asking again and again whether it exceeds a number; around 0 first."""
+    if _winning_cells(stones, mask) & (mask + _BOTTOM):
+        return (CELLS + 1 - count) // 2
+    low, high = -((CELLS - count) // 2), (CELLS - 1 - count) // 2
+    while low < high:
+        middle = low + (high - low) // 2
+        if middle <= 0 and low // 2 < middle:
+            middle = low // 2
+        elif middle >= 0 and high // 2 > middle:
+            middle = high // 2
+        score = _search(stones, mask, count, middle, middle + 1, keys, bounds, order, nodes)
+        if score <= middle:
+            high = score
+        else:
+            low = score
+    return low
+
+
+@compiled
+def _search(
+    stones: int,
+    mask: int,
+    count: int,
+    alpha: int,
+    beta: int,
+    keys: np.ndarray,
+    bounds: np.ndarray,
+    order: np.ndarray,
+    nodes: np.ndarray,
+) -> int:
+    """Alpha-beta on a position whose mover cannot win at once: the score, or a bound of it outside the window."""
+    nodes[0] += 1
+    theirs = _winning_cells(stones ^ mask, mask)
+    moves = (mask + _BOTTOM) & _BOARD
+    forced = moves & theirs
+    if forced:
+        moves = 0 if forced & (forced - 1) else forced  # two threats cannot both be parried
+    moves &= ~(theirs >> 1)  # a stone below a threat hands over the cell above
+    if moves == 0:
+        return -((CELLS - count) // 2)
+    if count >= CELLS - 2:
+        return 0
+
+    # Nobody wins with this stone, nor the other with the next.
+    alpha = max(alpha, -((CELLS - 2 - count) // 2))
+    beta = min(beta, (CELLS - 1 - count) // 2)
+    if alpha >= beta:
+        return alpha
+    key = stones + mask + _BOTTOM  # unlike for any two positions, and never 0
+    slot = key % len(keys)
+    if keys[slot] == key:
+        alpha = max(alpha, bounds[slot, 0])
+        beta = min(beta, bounds[slot, 1])
+        if alpha >= beta:
+            return alpha
+
+    # Most new threats first, those in the centre before others.
+    num_moves = 0
+    for column in _CENTRE_FIRST:
+        cell = moves & (((1 << ROWS) - 1) << column * _HEIGHT)
+        if cell == 0:
+            continue
+        threats = _count(_winning_cells(stones | cell, mask | cell))
+        place = num_moves
+        while place > 0 and order[count, place - 1, 1] < threats:
+            order[count, place, 0] = order[count, place - 1, 0]
+            order[count, place, 1] = order[count, place - 1, 1]
+            place -= 1
+        order[count, place, 0] = cell
+        order[count, place, 1] = threats
+        num_moves += 1
+
+    best = -CELLS
+    lower = alpha
+    for place in range(num_moves):
+        cell = order[count, place, 0]
+        score = -_search(stones ^ mask, mask | cell, count + 1, -beta, -lower, keys, bounds, order, nodes)
+        if score > best:
+            best = score
+            if best > lower:
+                lower = best
+                if lower >= beta:
+                    break
+
+    if keys[slot] != key:
+        keys[slot] = key
+        bounds[slot, 0], bounds[slot, 1] = -CELLS, CELLS
+    if best > alpha:
+        bounds[slot, 0] = max(bounds[slot, 0], best)
+    if best < beta:
+        bounds[slot, 1] = min(bounds[slot, 1], best)
+    return best
