@@ -9,8 +9,8 @@ from muzero_ray.adapters.board_planes import cell_symmetry
 class Hex(StoneGame):
     """Points are a1 (top left) to g7; a win is worth 1.
 
-    The observation shows the edges that the player to move has to connect, and the other's. So the board may be
-    mirrored at a diagonal as well as turned half round: mirrored, the edges of both are mirrored with the stones.
+    The last two planes of an observation are the points at the edges that the player to move has to connect, and
+    at the other's.
 
     Args:
         size: of the board; 11 is played in clubs, 7 is soon learnt.
@@ -24,12 +24,11 @@ class Hex(StoneGame):
         top_and_bottom[[0, -1]] = 1
         left_and_right = top_and_bottom.T
         cells = np.arange(size * size).reshape(size, size)
-        turned = cells[::-1, ::-1]
         super().__init__(
             f"hex(board_size={size},plain_obs_tensor=True)",
             size=(size, size),
             marks=np.stack([(top_and_bottom, left_and_right), (left_and_right, top_and_bottom)]),
-            symmetries=(cell_symmetry(turned), cell_symmetry(cells.T), cell_symmetry(turned.T)),
+            symmetries=(cell_symmetry(cells[::-1, ::-1]),),
         )
 
     def text(self) -> str:

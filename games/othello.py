@@ -1,7 +1,7 @@
 """Othello: stones between two of the other colour turn over; whoever has more in the end wins."""
 
 from muzero_ray.adapters.board_game import StoneGame
-from muzero_ray.adapters.board_planes import square_symmetries
+from muzero_ray.adapters.board_planes import diagonal_symmetries
 
 
 class Othello(StoneGame):
@@ -11,6 +11,7 @@ class Othello(StoneGame):
     first_row_on_top = True
 
     def __init__(self) -> None:
+        # Turned a quarter round, the first four stones would have each other's colours.
+        symmetries = diagonal_symmetries(8, further_actions=1)
         # OpenSpiel's first plane holds the empty points.
-        symmetries = square_symmetries(8, further_actions=1)
         super().__init__("othello", size=(8, 8), stones=(1, 2), symmetries=symmetries)

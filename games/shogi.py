@@ -61,7 +61,8 @@ class Shogi(BoardGame):
         """Repetitions, my pieces in hand and the other's, each kind's number as a share of the most there can be."""
         white, black = tensor[31:, :1, :1].reshape(2, 7, 1, 1) * 16 / IN_HAND[:, None, None]
         hands = (black, white) if player == 0 else (white, black)
-        return np.minimum(np.concatenate((tensor[29:30, :1, :1], *hands)), 1)
+        marks: np.ndarray = np.minimum(np.concatenate((tensor[29:30, :1, :1], *hands)), 1)
+        return marks
 
     def text(self) -> str:
         """The board, Black's pieces in capitals, the pieces in hand, and whose move it is."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from muzero_ray.adapters.board_planes import point_cells, point_planes, square_symmetries
 from muzero_ray.core.game import Game, GameSpec
 
 # Squares are numbered row by row, from 0 (A1, top left) to 8 (C3, bottom right). A board is nine
@@ -20,7 +21,16 @@ STONES = "XO"
 class TicTacToe(Game):
     """Rewards: 1 for the move that wins, 0 for every other."""
 
-    spec = GameSpec(observation_shape=(2, 3, 3), num_actions=9, num_players=2, value_bounds=(-1.0, 1.0))
+    spec = GameSpec(
+        observation_shape=(2, 3, 3),
+        num_actions=9,
+        num_players=2,
+        value_bounds=(-1.0, 1.0),
+        # What follows may be left out; it lets every game teach as much as eight, and serves boards' networks.
+        symmetries=square_symmetries(3),
+        action_planes=point_planes(3, 3),
+        action_cells=point_cells(9),
+    )
 
     def __init__(self) -> None:
         self._board = "." * 9

@@ -33,6 +33,13 @@ def square_symmetries(size: int, further_actions: int = 0) -> tuple[Symmetry, ..
     return tuple(cell_symmetry(cells, further_actions) for cells in turned[1:])
 
 
+def diagonal_symmetries(size: int, further_actions: int = 0) -> tuple[Symmetry, ...]:
+    """A square board mirrored at its two diagonals, and turned half round; see `cell_symmetry`."""
+    board = np.arange(size * size).reshape(size, size)
+    half_turned = board[::-1, ::-1]
+    return tuple(cell_symmetry(cells, further_actions) for cells in (half_turned, board.T, half_turned.T))
+
+
 def point_planes(height: int, width: int, further_actions: int = 0) -> np.ndarray:
     """`[A, 1, H, W]` uint8: action a puts something on cell a; further actions (a pass) are pictures of nothing."""
     cells = height * width
