@@ -12,12 +12,10 @@ from muzero_ray.adapters.loading import load_game
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import Game, GameSpec
 from muzero_ray.core.rate_limiter import Pace, RateLimiter
-from muzero_ray.core.rng import evaluation_seeds, role_seed
-from muzero_ray.core.types import Episode, Weights
+from muzero_ray.core.rng import role_seed
+from muzero_ray.core.types import Weights
 from muzero_ray.mcts.planner import Planner, make_planner
 from muzero_ray.play.acting_model import ActingModel
-from muzero_ray.play.evaluation import evaluate, play_against
-from muzero_ray.play.opponents import random_opponent
 from muzero_ray.play.reanalyze import Reanalyzer
 from muzero_ray.play.self_play import SelfPlayer
 from muzero_ray.replay.buffer import ReplayBuffer
@@ -40,20 +38,6 @@ class Agent:
         self.model = make_model(config, self.spec)
         if weights is not None:
             self.model.set_weights(weights)
-
-    def evaluate(self, config: Config, episodes: int) -> list[Episode]:
-        """Plays greedily, without noise, on seeds that training never uses.
-
-        A game for one is played alone. In a game for two the agent meets random play, with each side by
-        turns: against itself every game would be the same. The first return of an episode is the agent's.
-        """
-        seeds = evaluation_seeds(config.seed, episodes)
-        simulations = config.evaluate.num_simulations
-        if self.spec.num_players == 1:
-            return evaluate(self.make_game, self.planner, self.model, seeds, num_simulations=simulations)
-        return play_against(
-            self.make_game, self.planner, self.model, random_opponent, seeds, num_simulations=simulations
-        )
 
 
 def game_spec(make_game: Callable[[], Game]) -> GameSpec:

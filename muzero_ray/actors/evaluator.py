@@ -1,13 +1,14 @@
 """The evaluator actor: how good the greedy agent is, on seeds that training never uses."""
 
-import time
+from collections.abc import Sequence
 
 import ray
 
-from muzero_ray.actors import build, names
+from muzero_ray.actors import names
+from muzero_ray.actors.examiner import Examiner
 from muzero_ray.actors.shared_storage import WeightsReader
 from muzero_ray.core.config import Config
-from muzero_ray.core.reports import EvaluationReport
+from muzero_ray.core.reports import EvaluationReport, Pairing
 from muzero_ray.core.types import Weights
 
 
@@ -15,25 +16,20 @@ class Evaluator:
     """Plays greedily, without noise."""
 
     def __init__(self, config: Config) -> None:
-        self._agent = build.Agent(config)
-        self._config = config
+        self._examiner = Examiner(config)
         self._weights = WeightsReader(ray.get_actor(names.STORAGE))
         self._newest: Weights | None = None
 
     @ray.method(num_returns=2)
-    def evaluate(self, episodes: int) -> tuple[Weights, EvaluationReport | None]:
+    def evaluate(self, episodes: int, pairings: Sequence[Pairing]) -> tuple[Weights, EvaluationReport | None]:
         """Plays so many episodes with the newest weights; answers the weights, and what came of it;
-        nothing and None while no weights are published."""
-        began = time.perf_counter()
+        nothing and None while no weights are published. For the pairings see `Examiner.evaluate`."""
         weights = self._weights.read()
         if weights is not None:
             self._newest = weights
-            self._agent.model.set_weights(weights)
         if self._newest is None:
             return {}, None
-        outcome = self._agent.evaluate(self._config, episodes)
-        report = EvaluationReport(self._weights.version, tuple(outcome), time.perf_counter() - began)
-        return self._newest, report
+        return self._newest, self._examiner.evaluate(self._newest, self._weights.version, episodes, pairings)
 
     def __repr__(self) -> str:
         return "Evaluator()"

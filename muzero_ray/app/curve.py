@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from muzero_ray.app.files import PatientFile, write_whole
+from muzero_ray.core.reports import Pairing, Strength
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,36 @@ class EvaluationPoint:
     mean: float
     std: float
     returns: tuple[float, ...]
+    strength: Strength | None = None
+    """In a game for two, as of this evaluation."""
 
     @classmethod
-    def of(cls, env_steps: int, training_steps: int, seconds: float, returns: Sequence[float]) -> "EvaluationPoint":
+    def of(
+        cls,
+        env_steps: int,
+        training_steps: int,
+        seconds: float,
+        returns: Sequence[float],
+        strength: Strength | None = None,
+    ) -> "EvaluationPoint":
         """The point of these returns."""
         found = describe(returns)
         values = tuple(float(value) for value in returns)
-        return cls(env_steps, training_steps, seconds, found.mean, found.std, values)
+        return cls(env_steps, training_steps, seconds, found.mean, found.std, values, strength)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "EvaluationPoint":
         """The inverse of `dataclasses.asdict`, after JSON."""
-        return cls(**{**values, "returns": tuple(values["returns"])})
+        told = values.get("strength")
+        if told is not None:
+            told = Strength(
+                elo=told["elo"],
+                ci95=(told["ci95"][0], told["ci95"][1]),
+                strongest=told["strongest"],
+                ratings={name: (elo, low, high) for name, (elo, low, high) in told["ratings"].items()},
+                pairings=tuple(Pairing(*pairing) for pairing in told["pairings"]),
+            )
+        return cls(**{**values, "returns": tuple(values["returns"]), "strength": told})
 
 
 class Curve:
@@ -105,8 +124,17 @@ class Curve:
 
     @property
     def best(self) -> EvaluationPoint | None:
-        """The evaluation with the largest mean, the earliest of equals."""
+        """The evaluation with the largest mean, the earliest of equals; in a game for two, that of the agent which was
+        the strongest of all when it came, and of which no later one has been stronger."""
+        strongest = [point for point in self.evaluations if point.strength is not None and point.strength.strongest]
+        if strongest:
+            return strongest[-1]
         return max(self.evaluations, key=lambda point: point.mean, default=None)
+
+    @property
+    def pairings(self) -> tuple[Pairing, ...]:
+        """All results of a game for two."""
+        return tuple(pairing for point in self.evaluations if point.strength for pairing in point.strength.pairings)
 
     def add_evaluation(self, point: EvaluationPoint) -> bool:
         """Appends an evaluation; returns whether it is the best so far."""

@@ -4,7 +4,7 @@ Nothing here computes. Each actor's answer leads to its next call; what flows be
 references. See `topology.py` for the picture.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -15,7 +15,14 @@ from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.app.supervisor import Role, Supervisor
 from muzero_ray.app.topology import launch
 from muzero_ray.core.config import Config
-from muzero_ray.core.reports import BufferStatus, EvaluationReport, ReanalyzeReport, TrainerState, TrainReport
+from muzero_ray.core.reports import (
+    BufferStatus,
+    EvaluationReport,
+    Pairing,
+    ReanalyzeReport,
+    TrainerState,
+    TrainReport,
+)
 from muzero_ray.core.types import SelfPlayReport, Weights
 
 _STRETCH_SECONDS = 1.0
@@ -85,16 +92,21 @@ class DistributedRun:
         """
         self._supervisor.step(timeout=0.5)
 
-    def evaluate(self, episodes: int, then: Callable[[EvaluationReport, Weights], None]) -> None:
-        """Starts an evaluation of the newest weights; `then` gets its outcome during a later `step`."""
+    def evaluate(
+        self, episodes: int, pairings: Sequence[Pairing], then: Callable[[EvaluationReport, Weights], None]
+    ) -> None:
+        """Starts an evaluation of the newest weights; `then` gets its outcome during a later `step`.
+
+        For the pairings see `Examiner.evaluate`.
+        """
 
         def done(weights: ray.ObjectRef[Any], report: EvaluationReport | None) -> None:
             if report is None:
-                self.evaluate(episodes, then)
+                self.evaluate(episodes, pairings, then)
             else:
                 then(report, ray.get(weights))
 
-        self._supervisor.submit(self._actors.evaluator, "evaluate", episodes, then=done)
+        self._supervisor.submit(self._actors.evaluator, "evaluate", episodes, pairings, then=done)
 
     def take_snapshot(self, then: Callable[[Snapshot], None]) -> None:
         """Asks trainer, buffer and storage for their states; `then` gets the snapshot during a later `step`.

@@ -195,7 +195,7 @@ def plain_line(status: Status) -> str:
     if status.episode_returns:
         parts.append(f"episode return {_mean(status.episode_returns):z.1f}")
     if status.evaluations:
-        parts.append(f"evaluation {status.evaluations[-1].mean:z.1f}")
+        parts.append(_told(status.evaluations[-1]))
     if status.bottleneck:
         parts.append(status.bottleneck)
     return "; ".join(parts)
@@ -231,7 +231,14 @@ def _returns(status: Status) -> Table:
     else:
         grid.add_row("self-play", Text("no game finished yet", style="dim"))
     if status.evaluations:
-        newest, means = status.evaluations[-1], [point.mean for point in status.evaluations]
+        newest = status.evaluations[-1]
+        if newest.strength is not None:
+            elos = [point.strength.elo for point in status.evaluations if point.strength]
+            low, high = newest.strength.ci95
+            now = f"{newest.strength.elo:.0f} ({low:.0f} to {high:.0f})"
+            grid.add_row("Elo", Text(now, style="bold green"), Text(sparkline(elos), style="green"))
+            return grid
+        means = [point.mean for point in status.evaluations]
         now = f"{newest.mean:z.1f} ± {newest.std:.1f}"
         grid.add_row("evaluation", Text(now, style="bold green"), Text(sparkline(means), style="green"))
         grid.add_row("best", f"{max(means):z.1f}")
@@ -259,6 +266,12 @@ def _numbers(status: Status) -> Table:
         grid.add_row(Text(name, style="dim"), value, "", Text(other_name, style="dim"), other)
     grid.add_row(Text("train steps", style="dim"), f"{status.training_steps:,}")
     return grid
+
+
+def _told(point: EvaluationPoint) -> str:
+    if point.strength is not None:
+        return f"Elo {point.strength.elo:.0f}"
+    return f"evaluation {point.mean:z.1f}"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -4,13 +4,14 @@ Meant for laptops, debuggers, notebooks and tests. Its methods are those of `Dis
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from muzero_ray.actors import build, names
+from muzero_ray.actors.examiner import Examiner
 from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.core.config import Config
-from muzero_ray.core.reports import BufferStatus, EvaluationReport, ReanalyzeReport, TrainReport
+from muzero_ray.core.reports import BufferStatus, EvaluationReport, Pairing, ReanalyzeReport, TrainReport
 from muzero_ray.core.types import Weights
 
 
@@ -33,8 +34,8 @@ class LocalRun:
         self._monitor = monitor
         self._starts = dict(snapshot.starts) if snapshot else {}
         restarts = {role: self._start(role) for role in (names.self_play(0), names.REANALYZE)}
-        self._agent = build.Agent(config)
-        self._learner = Learner(config, self._agent.spec, seed=config.seed, device=device)
+        self._examiner = Examiner(config)
+        self._learner = Learner(config, self._examiner.agent.spec, seed=config.seed, device=device)
         self._buffer = build.make_replay_buffer(config)
         self._fresh_values = build.FreshValues(config) if config.reanalyze.fresh_values else None
         self._limiter = build.make_rate_limiter(config, num_actors=1)
@@ -86,13 +87,12 @@ class LocalRun:
             )
         )
 
-    def evaluate(self, episodes: int, then: Callable[[EvaluationReport, Weights], None]) -> None:
-        """Evaluates the newest weights at once; `then` gets the outcome."""
-        began = time.perf_counter()
+    def evaluate(
+        self, episodes: int, pairings: Sequence[Pairing], then: Callable[[EvaluationReport, Weights], None]
+    ) -> None:
+        """Evaluates the newest weights at once; `then` gets the outcome. For the pairings see `Examiner.evaluate`."""
         weights = self._learner.weights()
-        self._agent.model.set_weights(weights)
-        outcome = self._agent.evaluate(self._config, episodes)
-        then(EvaluationReport(self.training_steps, tuple(outcome), time.perf_counter() - began), weights)
+        then(self._examiner.evaluate(weights, self.training_steps, episodes, pairings), weights)
 
     def take_snapshot(self, then: Callable[[Snapshot], None]) -> None:
         """Gives `then` a snapshot at once."""

@@ -33,15 +33,21 @@ METRICS: dict[str, Metric] = {
     "progress/games": Metric("games", "games that self-play has finished"),
     "evaluation/mean_return": Metric("return", "mean over the episodes of the greedy agent"),
     "evaluation/std_return": Metric("return", "standard deviation over these episodes"),
+    "evaluation/elo": Metric("Elo", "strength in a game for two; the first of evaluate.opponents has 0"),
+    "evaluation/elo_low": Metric("Elo", "lower bound of the 95% interval of that strength"),
+    "evaluation/elo_high": Metric("Elo", "upper bound of the 95% interval of that strength"),
     "evaluation/seconds": Metric("s", "time that the evaluation took"),
     "self_play/return": Metric("return", "mean over the games finished since the last report"),
     "self_play/length": Metric("moves", "mean length of these games"),
+    "self_play/resigned": Metric("share", "games given up, of those finished since the last report"),
+    "self_play/false_resignations": Metric("share", "games not lost, of those that would have been given up so far"),
     "self_play/weights_lag": Metric("steps", "training steps between the newest weights and those that play"),
     "loss/total": Metric("nats", "weighted sum of the parts: what is minimised"),
     "loss/value": Metric("nats", "value loss, summed over the unrolled steps"),
     "loss/reward": Metric("nats", "reward loss, summed over the unrolled steps"),
     "loss/policy": Metric("nats", "policy loss, summed over the unrolled steps"),
     "loss/consistency": Metric("1", "negative cosine of predicted and encoded next states"),
+    "loss/turn": Metric("nats", "loss of whose turn comes next, summed over the unrolled steps"),
     "train/policy_entropy": Metric("nats", "entropy of the network's policy"),
     "train/value_clipped": Metric("share", "value targets beyond the support: widen network.value_support"),
     "train/reward_clipped": Metric("share", "reward targets beyond the support: widen network.reward_support"),
@@ -120,6 +126,9 @@ class MetricsWriter:
             "progress/training_steps": point.training_steps,
             "progress/seconds": point.seconds,
         }
+        if point.strength is not None:
+            low, high = point.strength.ci95
+            values |= {"evaluation/elo": point.strength.elo, "evaluation/elo_low": low, "evaluation/elo_high": high}
         self.write(point.env_steps, values)
 
     def write_description(self, config: Config, model_summary: str, env_steps: int = 0) -> None:

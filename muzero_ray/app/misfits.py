@@ -54,6 +54,12 @@ def misfits(config: Config, spec: GameSpec) -> list[str]:
             "network.value_head: scalar needs a game that states its value_bounds, got none; "
             "state them in the game's spec, or choose categorical"
         )
+    resigns = config.self_play.resign_value is not None
+    if resigns and (spec.num_players != 2 or spec.value_bounds is None):
+        found.append(
+            "self_play.resign_value: needs a game for two that states its value_bounds, got "
+            f"{'one without' if spec.num_players == 2 else 'a game for one'}; set it to none"
+        )
     return found + _conv_misfits(config, spec) + _buffer_misfits(config, spec)
 
 
@@ -90,4 +96,23 @@ def _buffer_misfits(config: Config, spec: GameSpec) -> list[str]:
             f"replay.capacity_mb: wanted room for {least} states (train.batch_size, replay.min_steps), got "
             f"{config.replay.capacity_mb} MB, which hold {room} of {size} bytes; use {-(-least * size // 1_000_000)}"
         )
+    return found
+
+
+def opponent_misfits(config: Config) -> list[str]:
+    """Opponents for evaluation that a game for two does not know, or engines that are not there: a sentence each."""
+    from muzero_ray.adapters.loading import load_game
+    from muzero_ray.play.opponents import OpponentError, UnknownOpponentError, make_opponent
+
+    names = [name.strip() for name in config.evaluate.opponents.split(",")]
+    if not all(names):
+        return [f"evaluate.opponents: wanted names with commas between them, got {config.evaluate.opponents!r}"]
+    found = []
+    game = load_game(config.game)()
+    for name in names:
+        try:
+            make_opponent(name, game).close()
+        except (OpponentError, UnknownOpponentError) as error:
+            found.append(f"evaluate.opponents: {error}")
+    game.close()
     return found

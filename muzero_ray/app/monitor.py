@@ -49,6 +49,7 @@ class Monitor:
         self._training_steps = 0
         self._played_version = 0
         self._games = 0
+        self._resigned = self._tested_resignations = self._false_resignations = 0
         self._losses: dict[str, float] = {}
         self._returns: deque[float] = deque(maxlen=_RETURNS_SHOWN)
         self._new_returns: list[float] = []
@@ -87,6 +88,9 @@ class Monitor:
         self._totals["self_play"] += sum(report.seconds.values())
         self._played_version = report.weights_version
         self._games += len(report.episodes)
+        self._resigned += report.resigned
+        self._tested_resignations += report.resignations_tested
+        self._false_resignations += report.resignations_false
         for episode in report.episodes:
             self._returns.append(episode.returns[0])
             self._new_returns.append(episode.returns[0])
@@ -111,7 +115,11 @@ class Monitor:
     def evaluation(self, env_steps: int, report: EvaluationReport) -> bool:
         """An evaluation of the weights at `env_steps`; answers whether it is the best so far."""
         point = EvaluationPoint.of(
-            env_steps, report.weights_version, self.seconds, [episode.returns[0] for episode in report.episodes]
+            env_steps,
+            report.weights_version,
+            self.seconds,
+            [episode.returns[0] for episode in report.episodes],
+            report.strength,
         )
         self._writer.write_evaluation(point)
         self._writer.write(env_steps, {"evaluation/seconds": report.seconds})
@@ -202,6 +210,11 @@ class Monitor:
             values["self_play/return"] = sum(self._new_returns) / len(self._new_returns)
             values["self_play/length"] = sum(self._new_lengths) / len(self._new_lengths)
             self._curve.add_episodes(status.env_steps, self._new_returns)
+            if self._config.self_play.resign_value is not None:
+                values["self_play/resigned"] = self._resigned / len(self._new_returns)
+                self._resigned = 0
+                if self._tested_resignations:
+                    values["self_play/false_resignations"] = self._false_resignations / self._tested_resignations
             self._new_returns, self._new_lengths = [], []
         self._writer.write(status.env_steps, values)
 

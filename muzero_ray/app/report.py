@@ -52,6 +52,7 @@ def summarize(config: Config, curve: Curve, *, env_steps: int, training_steps: i
         "env_steps": env_steps,
         "training_steps": training_steps,
         "seconds": round(seconds, 3),
+        "strength": asdict(final.strength) if final and final.strength else None,
         "best": asdict(curve.best) if curve.best else None,
         "evaluations": [asdict(point) for point in curve.evaluations],
         "config_digest": config_digest(config),
@@ -95,6 +96,40 @@ def draw_learning_curve(path: Path, curve: Curve, title: str) -> None:
 
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
+    if any(point.strength for point in curve.evaluations):
+        _draw_strength(axes, curve)
+    else:
+        _draw_returns(axes, curve)
+    axes.set(title=title, xlabel="env steps")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="best", fontsize="small")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    write_whole(path, picture.getvalue())
+
+
+def _draw_strength(axes: Any, curve: Curve) -> None:
+    """Elo of the agent at each evaluation, by what all games of the run say in the end, and the fixed opponents."""
+    points = [point for point in curve.evaluations if point.strength is not None]
+    newest = points[-1].strength
+    assert newest is not None
+    steps = np.array([point.env_steps for point in points])
+    found = [newest.ratings.get(f"agent:{point.training_steps}") for point in points]
+    ratings = np.array([rating or (np.nan,) * 3 for rating in found])
+    axes.fill_between(steps, ratings[:, 1], ratings[:, 2], color="C0", alpha=0.2, linewidth=0)
+    axes.plot(steps, ratings[:, 0], "o-", color="C0", markersize=4, label="agent, greedy (band: 95% interval)")
+    for name, (elo, _, _) in newest.ratings.items():
+        if not name.startswith("agent:"):
+            axes.axhline(elo, color="0.5", linewidth=0.8, linestyle="--")
+            axes.annotate(name, (0, elo), xytext=(3, 3), textcoords="offset points", color="0.4", fontsize="small")
+    axes.set(ylabel=f"Elo ({next(iter(newest.ratings))} = 0)")
+
+
+def _draw_returns(axes: Any, curve: Curve) -> None:
+    """Returns of the greedy agent, over those of self-play."""
     if curve.episodes:
         steps, returns = np.array(curve.episodes).T
         axes.plot(
@@ -112,15 +147,7 @@ def draw_learning_curve(path: Path, curve: Curve, title: str) -> None:
             f"{last.mean:.1f}", (last.env_steps, last.mean), xytext=(6, 0), textcoords="offset points",
             color="C0", va="center", annotation_clip=False,
         )  # fmt: skip
-    axes.set(title=title, xlabel="env steps", ylabel="return of an episode")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, loc="best", fontsize="small")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    write_whole(path, picture.getvalue())
+    axes.set(ylabel="return of an episode")
 
 
 def write_video(stem: Path, frames: Sequence[np.ndarray], frames_per_second: float = 30.0) -> Path:

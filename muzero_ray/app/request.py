@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from muzero_ray.app import config_io, options
 from muzero_ray.app.config_io import ConfigFile
 from muzero_ray.app.errors import UserError
-from muzero_ray.app.misfits import game_mistakes, misfits
+from muzero_ray.app.misfits import game_mistakes, misfits, opponent_misfits
 from muzero_ray.app.run_folder import RunFolder, game_label
 from muzero_ray.core.config import Config
+from muzero_ray.core.game import GameSpec
 
 if TYPE_CHECKING:
     from muzero_ray.app.checkpoint_reader import Checkpoint
@@ -73,11 +74,15 @@ def read_request(argv: list[str], prog: str, description: str) -> RunRequest:
         file,
         values,
         [*config_io.unknown_words(given.unknown), *wrong_game],
-        lambda config: misfits(config, spec) if spec else [],
+        lambda config: _all_misfits(config, spec) if spec else [],
     )
     if run is not None:
         _refuse_what_is_fixed(config_io.make_config(file), config)
     return RunRequest(config, file, frozenset(values), run, checkpoint)
+
+
+def _all_misfits(config: Config, spec: GameSpec) -> list[str]:
+    return misfits(config, spec) + (opponent_misfits(config) if spec.num_players == 2 else [])
 
 
 def _run_to_resume(resume: str, results: str | None, game: str | None) -> "tuple[RunFolder, Checkpoint]":

@@ -163,7 +163,7 @@ class _Session:
                 save_best(self._folder, weights, {**counters, "seconds": self._monitor.seconds})
 
         with self._stop.at_once():  # in one process it takes its time, and half of one is worth nothing
-            self._active.evaluate(episodes, done)
+            self._active.evaluate(episodes, self._curve.pairings, done)
 
     def _save_if_due(self) -> None:
         due = time.monotonic() - self._saved_at >= self._config.system.checkpoint_seconds
@@ -232,8 +232,13 @@ class _Session:
             self._write_video()
         mean, interval = summary["mean"], summary["ci95"]
         spread = f" (95% interval {interval[0]:.1f} to {interval[1]:.1f})" if interval else ""
+        strength = self._curve.evaluations[-1].strength
+        told = f"final evaluation {mean:.1f}{spread} over {len(summary['returns'])} episodes"
+        if strength is not None:
+            (anchor, *_), (low, high) = strength.ratings, strength.ci95
+            told = f"strength         Elo {strength.elo:.0f} (95% interval {low:.0f} to {high:.0f}), {anchor} being 0"
         self.outcome += [
-            f"final evaluation {mean:.1f}{spread} over {len(summary['returns'])} episodes",
+            told,
             f"after            {summary['env_steps']:,} env steps, {summary['training_steps']:,} training steps, "
             f"{duration(summary['seconds'])}",
             f"results          {self._folder.path}",

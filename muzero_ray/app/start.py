@@ -5,7 +5,7 @@ somebody to watch it. What the run then does is `run`.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.run_folder import RunFolder
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.core.config import Config
-from muzero_ray.core.reports import EvaluationReport
+from muzero_ray.core.reports import EvaluationReport, Pairing
 from muzero_ray.core.types import Weights
 
 
@@ -33,7 +33,9 @@ class Run(Protocol):
     @property
     def finished(self) -> bool: ...
     def step(self) -> None: ...
-    def evaluate(self, episodes: int, then: Callable[[EvaluationReport, Weights], None]) -> None: ...
+    def evaluate(
+        self, episodes: int, pairings: Sequence[Pairing], then: Callable[[EvaluationReport, Weights], None]
+    ) -> None: ...
     def take_snapshot(self, then: Callable[[Snapshot], None]) -> None: ...
     def pause(self) -> None: ...
     def close(self) -> None: ...

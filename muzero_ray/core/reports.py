@@ -4,6 +4,7 @@ Self-play's own report is beside the trajectories, in `core/types.py`.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from muzero_ray.core.types import Episode, Weights
 
@@ -30,13 +31,37 @@ class ReanalyzeReport:
     finished: bool  # nothing is left to do, and nothing will come
 
 
+class Pairing(NamedTuple):
+    """How two players did against each other."""
+
+    first: str
+    second: str
+    points: float  # of the first: its wins and half its draws
+    games: int
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How strong an agent is in a game for two, in Elo, by all games of the run so far. The first anchor has 0.
+
+    Plain numbers and tuples, so that JSON can hold it.
+    """
+
+    elo: float
+    ci95: tuple[float, float]  # that holds the true strength with 95% confidence
+    strongest: bool  # whether no earlier agent of the run is stronger
+    ratings: dict[str, tuple[float, float, float]]  # Elo, low and high of everybody who played, by name
+    pairings: tuple[Pairing, ...]  # how the agent did against each whom it met this time
+
+
 @dataclass(frozen=True)
 class EvaluationReport:
     """One evaluation of the greedy agent."""
 
     weights_version: int  # training steps behind the weights
-    episodes: tuple[Episode, ...]
+    episodes: tuple[Episode, ...]  # the first return is the agent's
     seconds: float
+    strength: Strength | None = None  # in games for two
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class Tree:
 
     def leaf_actions(self) -> np.ndarray:
         """`[B]` int32: the actions by which the running simulation leaves the tree."""
-        places = self.row_counts[LEAF_ACTION]
+        places: np.ndarray = self.row_counts[LEAF_ACTION]
         if self.candidates is None:
             return places
         actions: np.ndarray = self.candidates[np.arange(len(places)), self.row_counts[LEAF_PARENT], places]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from muzero_ray.core.reports import Pairing
+
 Z95 = 1.959963984540054
 """Standard deviations of a normal distribution within which 95% of it lie."""
 _PER_UNIT = 400.0 / math.log(10.0)
@@ -73,17 +75,6 @@ def wilson_interval(points: float, games: int, z: float = Z95) -> tuple[float, f
     spread = z * math.sqrt(share * (1.0 - share) / games + z * z / (4 * games * games))
     total = 1.0 + z * z / games
     return max(0.0, (centre - spread) / total), min(1.0, (centre + spread) / total)
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """How two players did against each other."""
-
-    first: str
-    second: str
-    points: float
-    """Of the first: its wins and half its draws."""
-    games: int
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from muzero_ray.app.curve import Curve, EvaluationPoint, Statistics, describe
 from muzero_ray.app.files import PatientFile
+from muzero_ray.core.reports import Pairing, Strength
 
 
 def test_statistics_of_four_returns_by_hand():
@@ -67,6 +68,36 @@ def test_resumed_curve_keeps_what_was_checkpointed_and_forgets_the_rest(tmp_path
     resumed.add_evaluation(point(180, 5.0))
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["env_steps"] for row in rows] == [50, 100, 180]
+
+
+def strength(elo: float, strongest: bool) -> Strength:
+    ratings = {"random": (0.0, 0.0, 0.0), "agent:7": (elo, elo - 50, elo + 50)}
+    return Strength(elo, (elo - 50, elo + 50), strongest, ratings, (Pairing("agent:7", "random", 3.5, 4),))
+
+
+def rated(env_steps: int, elo: float, strongest: bool) -> EvaluationPoint:
+    return EvaluationPoint.of(env_steps, env_steps // 8, 1.0, [0.0, 1.0], strength(elo, strongest))
+
+
+def test_best_of_a_game_for_two_is_the_strongest_not_the_newest_nor_that_of_the_largest_mean(tmp_path):
+    curve = Curve(tmp_path / "curve.jsonl")
+    assert curve.add_evaluation(rated(100, 10.0, True))
+    # Of both, the second is the stronger by all games so far, though its rating was lower when it came.
+    assert curve.add_evaluation(rated(200, 5.0, True))
+    assert not curve.add_evaluation(rated(300, 50.0, False))
+    assert curve.best.env_steps == 200
+
+
+def test_resumed_curve_knows_all_results_of_a_game_for_two(tmp_path):
+    path = tmp_path / "curve.jsonl"
+    curve = Curve(path)
+    curve.add_evaluation(rated(100, 10.0, True))
+    curve.add_evaluation(rated(200, 20.0, False))
+    curve.close()
+    resumed = Curve(path, resume_at=200)
+    assert resumed.evaluations == [rated(100, 10.0, True), rated(200, 20.0, False)]
+    assert resumed.pairings == (Pairing("agent:7", "random", 3.5, 4),) * 2
+    assert Curve(path, resume_at=100).pairings == (Pairing("agent:7", "random", 3.5, 4),)
 
 
 def test_new_curve_begins_empty_even_where_a_file_lies(tmp_path):

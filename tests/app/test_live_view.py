@@ -22,6 +22,7 @@ from muzero_ray.app.live_view import (
     sparkline,
     time_left,
 )
+from muzero_ray.core.reports import Strength
 
 
 def status(**changes) -> Status:
@@ -52,6 +53,13 @@ def shown(present: Status, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     console.print(render(present))
     return console.file.getvalue()
+
+
+def test_a_game_for_two_shows_its_strength_instead_of_returns():
+    strength = Strength(150.0, (100.0, 200.0), True, {"random": (0.0, 0.0, 0.0)}, ())
+    present = status(evaluations=[EvaluationPoint.of(10_000, 1_250, 80.0, [1.0, -1.0], strength)])
+    assert "150 (100 to 200)" in shown(present)
+    assert "Elo 150" in plain_line(present)
 
 
 def test_sparkline_goes_from_the_smallest_to_the_largest():

@@ -13,6 +13,7 @@ from muzero_ray.app.files import PatientFile
 from muzero_ray.app.metrics import METRICS, MetricsWriter
 from muzero_ray.app.run_folder import RunFolder
 from muzero_ray.core.config import Config
+from muzero_ray.core.reports import Strength
 
 
 def read(run: RunFolder) -> EventAccumulator:
@@ -32,6 +33,17 @@ def test_scalars_lie_on_env_steps_and_training_steps_and_time_are_scalars_too(tm
     ]
     assert [(event.step, event.value) for event in events.Scalars("progress/seconds")] == [(512, 3.5), (1000, 7.0)]
     assert [(event.step, event.value) for event in events.Scalars("evaluation/mean_return")] == [(1000, 20.0)]
+
+
+def test_strength_in_a_game_for_two_is_drawn_with_its_interval(tmp_path):
+    run = RunFolder(tmp_path)
+    writer = MetricsWriter(run)
+    strength = Strength(150.0, (100.0, 200.0), True, {"random": (0.0, 0.0, 0.0)}, ())
+    writer.write_evaluation(EvaluationPoint.of(1000, 125, 7.0, [1.0, -1.0], strength))
+    writer.close()
+    events = read(run)
+    found = [events.Scalars(f"evaluation/{name}")[0].value for name in ("elo", "elo_low", "elo_high")]
+    assert found == [150.0, 100.0, 200.0]
 
 
 def test_resumed_run_continues_the_same_curve_with_rising_steps(tmp_path):

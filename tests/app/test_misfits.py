@@ -2,7 +2,7 @@
 
 import pytest
 
-from muzero_ray.app.misfits import game_mistakes, misfits
+from muzero_ray.app.misfits import game_mistakes, misfits, opponent_misfits
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
 
@@ -114,3 +114,32 @@ def test_game_with_a_broken_spec_is_refused(tmp_path):
         "broken: spec.observation_shape must be a tuple of positive integers",
         "broken: spec.num_actions must be a positive integer",
     ]
+
+
+@pytest.mark.parametrize("opponents", ["random", "random, oneply,uct:20", "expert,perfect"])
+def test_opponents_that_the_game_knows_are_let_through(opponents):
+    assert opponent_misfits(config(game="tictactoe", evaluate={"opponents": opponents})) == []
+
+
+@pytest.mark.parametrize(
+    ("opponents", "beginnings"),
+    [
+        ("random,,oneply", ["evaluate.opponents: wanted names with commas between them, got 'random,,oneply'"]),
+        ("", ["evaluate.opponents: wanted names with commas between them, got ''"]),
+        (
+            "radnom,uct",
+            ["evaluate.opponents: no opponent 'radnom'; did you mean random?", "evaluate.opponents: opponent"],
+        ),
+    ],
+)
+def test_every_opponent_that_is_not_known_has_its_sentence(opponents, beginnings):
+    told = opponent_misfits(config(game="tictactoe", evaluate={"opponents": opponents}))
+    assert len(told) == len(beginnings)
+    assert all(sentence.startswith(beginning) for sentence, beginning in zip(told, beginnings, strict=True))
+
+
+@pytest.mark.parametrize(("spec", "got"), [(VECTOR, "a game for one"), (BOARD, None)])
+def test_only_games_for_two_with_bounds_can_be_given_up(spec, got):
+    search = {"q_normalization": "bounds"} if spec is BOARD else {}
+    told = misfits(config(self_play={"resign_value": 0.9}, search=search), spec)
+    assert [got in sentence for sentence in told] == ([True] if got else [])
