@@ -151,7 +151,7 @@ class ConvNetwork(Network):
 
     def predict(self, latents: Tensor) -> Heads:
         """See `Network.predict`."""
-        hidden = F.relu(self.prediction_1(latents.view(*latents.shape[:-1], *self._cells)))
+        hidden = F.relu(self.prediction_1(latents.view(*latents.shape[:-1], *self._cells)), inplace=True)
         for_policy, for_scalars = torch.split(hidden, self._hidden_planes, dim=-1)
         outputs = self.scalars_2(F.relu(self.scalars_1(for_scalars.flatten(-2))))
         reward_logits, value_logits, turn_logits = torch.split(outputs, self._scalar_sizes, dim=-1)
@@ -162,7 +162,8 @@ class ConvNetwork(Network):
         if not self.policy_is_by_cell:
             logits: Tensor = self.policy(hidden.flatten(-2))
             return logits
-        logits = self.policy(hidden).flatten(-2)
+        # Contiguous, so that the product adds the bias itself: with many planes, another pass would cost a tenth.
+        logits = self.policy(hidden.contiguous()).flatten(-2)
         if self.acts_off_board:
             logits = torch.cat([logits, self.policy_off_board(hidden.mean(dim=-2))], dim=-1)
         return logits if self._comes_in_order else logits.index_select(-1, self.policy_index)
