@@ -45,11 +45,11 @@ class Shogi(BoardGame):
     def _count_actions(self) -> int:
         return len(TARGETS)
 
-    def _engine_action(self, action: int) -> int:
-        return int(TO_ENGINE[self._to_play, action])
+    def _engine_action(self, action: int, player: int) -> int:
+        return int(TO_ENGINE[player, action])
 
-    def _own_actions(self, engine_actions: list[int]) -> np.ndarray:
-        actions: np.ndarray = FROM_ENGINE[self._to_play, engine_actions]
+    def _own_actions(self, engine_actions: list[int], player: int) -> list[int]:
+        actions: list[int] = FROM_ENGINE[player, engine_actions].tolist()
         return actions
 
     def _pieces(self, tensor: np.ndarray) -> np.ndarray:

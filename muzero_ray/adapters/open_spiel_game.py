@@ -71,7 +71,7 @@ class OpenSpielGame(Game):
         if not (0 <= action < self._num_actions and self._legal[action]):
             raise ValueError(f"{self._name}: action {action} is not legal after {self._moves} moves")
         state, mover = self._state, self._to_play
-        state.apply_action(self._engine_action(int(action)))
+        state.apply_action(self._engine_action(int(action), mover))
         self._moves += 1
         terminated = state.is_terminal()
         truncated = not terminated and self._moves == self._max_moves
@@ -169,17 +169,19 @@ class OpenSpielGame(Game):
         self._to_play = self._player_of(self._state)
         self._legal = self._legal_now()
 
-    def _engine_action(self, action: int) -> int:
-        """OpenSpiel's number of a legal action."""
+    def _engine_action(self, action: int, player: int) -> int:
+        """OpenSpiel's number of an action that is legal for `player`."""
         return action
 
-    def _own_actions(self, engine_actions: list[int]) -> Any:
-        """Our numbers of the actions that OpenSpiel says are legal: something that indexes an array."""
+    def _own_actions(self, engine_actions: list[int], player: int) -> list[int]:
+        """Our numbers of the actions that OpenSpiel says are legal for `player`."""
         return engine_actions
 
     def _notation(self, action: int) -> str:
         """A legal action as people write it."""
-        return str(self._state.action_to_string(self._state.current_player(), self._engine_action(action)))
+        return str(
+            self._state.action_to_string(self._state.current_player(), self._engine_action(action, self._to_play))
+        )
 
     # What subclasses use.
 
@@ -211,7 +213,7 @@ class OpenSpielGame(Game):
 
     def _legal_now(self) -> np.ndarray:
         legal = np.zeros(self._num_actions, dtype=bool)
-        legal[self._own_actions(self._state.legal_actions())] = True
+        legal[self._own_actions(self._state.legal_actions(), self._to_play)] = True
         return legal
 
     def _player_of(self, state: Any) -> int:

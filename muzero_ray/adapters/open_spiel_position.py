@@ -14,8 +14,9 @@ class OpenSpielPosition(Position):
         state: nobody else's.
         first_player: OpenSpiel's number of our player 0, who begins.
         moves_left: after so many moves the game is stopped; None: never.
-        own_actions: our numbers of OpenSpiel's actions, as a list or an array.
-        engine_action: OpenSpiel's number of one of our actions.
+        own_actions: our numbers of OpenSpiel's actions, given those and our player to move: a game may turn the
+            board for one of them, and the moves with it.
+        engine_action: OpenSpiel's number of one of our actions, given that and our player to move.
         rewards_on_the_way: whether there are rewards before the end.
     """
 
@@ -25,8 +26,8 @@ class OpenSpielPosition(Position):
         *,
         first_player: int,
         moves_left: int | None,
-        own_actions: Callable[[list[int]], Any],
-        engine_action: Callable[[int], int],
+        own_actions: Callable[[list[int], int], list[int]],
+        engine_action: Callable[[int, int], int],
         rewards_on_the_way: bool,
     ) -> None:
         self._state = state
@@ -49,15 +50,13 @@ class OpenSpielPosition(Position):
 
     def legal(self) -> Sequence[int]:
         """See `Position`."""
-        actions = self._own_actions(self._state.legal_actions())
-        legal: list[int] = actions if isinstance(actions, list) else actions.tolist()
-        return legal
+        return self._own_actions(self._state.legal_actions(), self.to_play)
 
     def play(self, action: int) -> float:
         """See `Position`."""
         state = self._state
         mover = state.current_player()
-        state.apply_action(self._engine_action(action))
+        state.apply_action(self._engine_action(action, mover ^ self._first_player))
         self._moves_left -= 1
         if self._rewards_on_the_way or state.is_terminal():
             return float(state.player_reward(mover))

@@ -1,5 +1,7 @@
 """OpenSpiel's games come through with their rules, told from the side of who moved; others are refused."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from muzero_ray.adapters.loading import game_title, load_game
 from muzero_ray.adapters.open_spiel_game import OpenSpielGame, turns_alternate
 from muzero_ray.core.game_check import check_game
 from muzero_ray.core.game_loader import GameLoadError, load_game_class
+from muzero_ray.core.position import GamePosition
 
 
 @pytest.mark.parametrize(
@@ -174,3 +177,55 @@ def test_a_game_file_of_ones_own_takes_a_few_lines(tmp_path) -> None:
     )
     assert check_game(load_game(str(path)), episodes=3) == []
     assert load_game_class(str(path))().spec.observation_shape == (4, 5, 5)
+
+
+@pytest.mark.parametrize("name", ["shogi", "chess", "othello", "open_spiel:dots_and_boxes", "open_spiel:cliff_walking"])
+def test_a_position_goes_like_its_game(name: str) -> None:
+    game, rng = load_game(name)(), np.random.default_rng(0)
+    game.reset(0)
+    position = game.position()
+    for _ in range(300):
+        assert sorted(position.legal()) == game.legal_actions().nonzero()[0].tolist()
+        assert position.to_play == game.to_play
+        action = int(rng.choice(position.legal()))
+        copy = position.copy()
+        _, reward, terminated, truncated, _ = game.step(action)
+        assert position.play(action) == reward
+        assert position.over == (terminated or truncated)
+        assert not copy.over  # a copy goes on independently
+        if position.over:
+            break
+
+
+def test_a_position_knows_when_the_game_is_stopped() -> None:
+    game = OpenSpielGame("tic_tac_toe", max_moves=3)
+    game.reset(0)
+    game.step(0)
+    position = game.position()
+    position.play(1)
+    assert not position.over
+    assert position.copy().playout(random.Random(0)) == 0.0  # one move more, and nobody has won
+    position.play(2)
+    assert position.over
+
+
+def test_playouts_are_told_from_the_side_of_player_0() -> None:
+    game = load_game("open_spiel:tic_tac_toe")()
+    game.reset(0)
+    for action in (0, 3, 1, 4, 8):  # O is to move: 5 wins for it, elsewhere X may win with 2
+        game.step(action)
+    outcomes = [game.position().playout(random.Random(seed)) for seed in range(100)]
+    assert set(outcomes) == {-1.0, 0.0, 1.0}
+    slow_twin = [GamePosition(game.clone()).playout(random.Random(seed)) for seed in range(100)]
+    assert outcomes == slow_twin
+
+
+def test_a_playout_from_the_end_pays_nothing() -> None:
+    game = load_game("chess")()  # whose player 0 is OpenSpiel's player 1
+    game.reset(0)
+    for move in ("f2f3", "e7e5", "g2g4"):
+        game.step(game.string_to_action(move))
+    position = game.position()
+    assert position.play(game.string_to_action("d8h4")) == 1.0
+    assert position.over
+    assert position.playout(random.Random(0)) == 0.0
