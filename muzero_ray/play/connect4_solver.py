@@ -1,8 +1,8 @@
-"""Connect four solved: who wins a position under perfect play, how soon, and by which moves.
+"""Connect four solved: who wins a position if nobody errs, how soon, and by which moves.
 
 For measuring an agent against the truth (`perfect` as an opponent, shares of optimal moves). It looks ahead to
-the end of the game: milliseconds after twelve moves, about a second after eight, up to a minute after six, and
-much longer from the empty board. It holds no table of openings.
+the end of the game: milliseconds after sixteen moves, a second after ten, up to a minute after eight, and much
+longer from the empty board, as it holds no table of openings.
 
 A position is two bit boards of 7 columns, each of 7 bits: its 6 cells from the bottom up, and one that stays
 empty and keeps lines from running into the next column. `stones` are those of the player to move, `mask`
@@ -74,25 +74,14 @@ class Connect4Solver:
         return self._solve(stones, mask, len(moves))
 
     def scores(self, moves: Sequence[int]) -> dict[int, int]:
-        """The score of every legal move, for the player who makes it.
+        """The score of every legal move, for the player who makes it. `best_actions` is quicker.
 
         Raises:
             ValueError: as for `score`.
         """
-        stones, mask, over = board_of(moves)
-        if over:
-            raise ValueError(f"connect four is over after {moves_text(moves)}: give a position with a move to make")
         found = {}
-        for column in range(COLUMNS):
-            cell = _cell(mask, column)
-            if cell == 0:
-                continue
-            if _has_won(stones | cell):
-                found[column] = (CELLS + 1 - len(moves)) // 2
-            elif len(moves) + 1 == CELLS:
-                found[column] = 0
-            else:
-                found[column] = -self._solve(stones ^ mask, mask | cell, len(moves) + 1)
+        for column, (stones, mask, ended) in _after(moves).items():
+            found[column] = -self._solve(stones, mask, len(moves) + 1) if ended is None else ended
         return found
 
     def best_actions(self, moves: Sequence[int]) -> list[int]:
@@ -101,7 +90,34 @@ class Connect4Solver:
         Raises:
             ValueError: as for `score`.
         """
-        return best_of(self.scores(moves))
+        return self._scoring(moves, self.score(moves))
+
+    def keeping_actions(self, moves: Sequence[int]) -> list[int]:
+        """The moves that win if any does, else draw if any does; all of them in a lost position.
+
+        Raises:
+            ValueError: as for `score`.
+        """
+        score = self.score(moves)
+        return self._scoring(moves, min(score, 1) if score >= 0 else -CELLS)
+
+    def _scoring(self, moves: Sequence[int], least: int) -> list[int]:
+        """The moves with that score or a larger one, which is asked more quickly than what their scores are."""
+        found = []
+        for column, (stones, mask, ended) in _after(moves).items():
+            if ended is None:
+                if self._at_most(-least, stones, mask, len(moves) + 1):
+                    found.append(column)
+            elif ended >= least:
+                found.append(column)
+        return found
+
+    def _at_most(self, bound: int, stones: int, mask: int, count: int) -> bool:
+        """Whether the score of a position is no more than a number."""
+        if _winning_cells(stones, mask) & (mask + _BOTTOM):
+            return (CELLS + 1 - count) // 2 <= bound
+        memory = (self._keys, self._bounds, self._order, self._nodes)
+        return int(_search(stones, mask, count, bound, bound + 1, *memory)) <= bound
 
     def _solve(self, stones: int, mask: int, count: int) -> int:
         return int(_solve(stones, mask, count, self._keys, self._bounds, self._order, self._nodes))
@@ -121,12 +137,6 @@ def outcome(score: int, num_moves: int) -> Outcome:
     if score < 0:
         return Outcome(-1, 2 * (22 + score - (num_moves + 1) // 2))
     return Outcome(0, CELLS - num_moves)
-
-
-def best_of(scores: dict[int, int]) -> list[int]:
-    """The moves with the largest score."""
-    best = max(scores.values())
-    return [column for column, score in scores.items() if score == best]
 
 
 def moves_text(moves: Sequence[int]) -> str:
@@ -152,6 +162,21 @@ def board_of(moves: Sequence[int]) -> tuple[int, int, bool]:
         over = _has_won(stones | cell) or index + 1 == CELLS
         stones, mask = stones ^ mask, mask | cell
     return stones, mask, over
+
+
+def _after(moves: Sequence[int]) -> dict[int, tuple[int, int, int | None]]:
+    """By legal move: bit boards after it, for the player to move then, and its score if it ends the game."""
+    stones, mask, over = board_of(moves)
+    if over:
+        raise ValueError(f"connect four is over after {moves_text(moves)}: give a position with a move to make")
+    found: dict[int, tuple[int, int, int | None]] = {}
+    for column in range(COLUMNS):
+        if cell := _cell(mask, column):
+            ended = 0 if len(moves) + 1 == CELLS else None
+            if _has_won(stones | cell):
+                ended = (CELLS + 1 - len(moves)) // 2
+            found[column] = (stones ^ mask, mask | cell, ended)
+    return found
 
 
 def plays_like_connect_four(game: Game, games: int = 20) -> bool:

@@ -187,4 +187,5 @@ def _trace(game: Game, seed: int, actions: Sequence[int]) -> bytes:
         observation, reward, terminated, truncated, _ = game.step(action)
         over = terminated or truncated
         seen.append(observation.tobytes() + np.float64(reward).tobytes())
+    seen.append(bytes([over]))
     return b"".join(seen)
