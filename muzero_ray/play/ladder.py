@@ -112,7 +112,9 @@ class Ladder:
             GameError: if the game breaks its contract.
         """
         newest = AgentPlayer(agent_name(version), planner, model, self._num_simulations)
-        fixtures = self._fixtures(newest, [*self._anchors, *self._earlier_players(planner, version)], version, games)
+        # Other seeds for every evaluation: results that all enter one fit should be independent.
+        seed = int(np.random.SeedSequence([self._seed, version, len(pairings)]).generate_state(1)[0])
+        fixtures = self._fixtures(newest, [*self._anchors, *self._earlier_players(planner, version)], games, seed)
         results = play_fixtures(self._make_game, fixtures, max_games=self._max_games)
         met = _pairings(newest, results)
         self._keep_weights(weights, version)
@@ -135,13 +137,11 @@ class Ladder:
                 players.append(AgentPlayer(agent_name(earlier), planner, model, self._num_simulations))
         return players
 
-    def _fixtures(self, newest: Player, opponents: Sequence[Player], version: int, games: int) -> list[Fixture]:
+    def _fixtures(self, newest: Player, opponents: Sequence[Player], games: int, seed: int) -> list[Fixture]:
         """Two games for every opening; as many openings with each opponent as can be."""
         pairs = max(len(opponents), games // 2)
         counts = [pairs // len(opponents) + (index < pairs % len(opponents)) for index in range(len(opponents))]
         game = self._make_game()
-        # Another seed for every evaluation: results that all enter one fit should be independent.
-        seed = int(np.random.SeedSequence([self._seed, version]).generate_state(1)[0])
         openings = draw_openings(game, seed, pairs, self._opening_moves)
         game.close()
         fixtures = []
