@@ -5,7 +5,7 @@ It only plays and counts. Means, intervals and curves are made where results are
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
@@ -15,7 +15,6 @@ from muzero_ray.core.game import Game
 from muzero_ray.core.types import Episode
 from muzero_ray.mcts.model import SearchModel
 from muzero_ray.mcts.planner import Planner
-from muzero_ray.play.opponents import Opponent
 
 Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Observations `[B, ...]` and legal actions `[B, A]` to actions `[B]`."""
@@ -32,7 +31,7 @@ def evaluate(
 ) -> list[Episode]:
     """Plays one game per seed greedily and returns them in the order of the seeds.
 
-    In a game for two the agent plays both sides.
+    In a game for two the agent plays both sides; `match` has it play others.
 
     Args:
         make_game: makes one more game.
@@ -47,37 +46,6 @@ def evaluate(
     """
     choose = greedy(planner, model, num_simulations)
     return _play_all(choose, [_Table(make_game) for _ in range(min(max_games, len(seeds)))], seeds)
-
-
-def play_against(
-    make_game: Callable[[], Game],
-    planner: Planner,
-    model: SearchModel,
-    opponent: Opponent,
-    seeds: Sequence[int],
-    *,
-    num_simulations: int | None = None,
-    max_games: int = 32,
-) -> list[Episode]:
-    """Plays one game per seed greedily against an opponent.
-
-    The agent is player 0 in the first game, player 1 in the second, and so on by turns. For the
-    arguments see `evaluate`; the opponent's randomness comes from the game's seed. `match` tells more of strength.
-
-    Returns:
-        The games in the order of the seeds; `returns` has the agent's first and the opponent's second.
-
-    Raises:
-        ValueError: if the game is not for two players.
-        GameError: if the game breaks its contract.
-    """
-    tables = [_Table(make_game, opponent) for _ in range(min(max_games, len(seeds)))]
-    if tables and tables[0].game.spec.num_players != 2:
-        raise ValueError(f"play_against: {tables[0].game.name} must be a game for 2 players, is one for 1")
-    episodes = _play_all(greedy(planner, model, num_simulations), tables, seeds)
-    return [
-        replace(episode, returns=episode.returns[:: -1 if index % 2 else 1]) for index, episode in enumerate(episodes)
-    ]
 
 
 class Frames(Sequence[np.ndarray]):
@@ -149,49 +117,34 @@ def record_episode(
 
 
 class _Table:
-    """A place where one game after another is played; the opponent, if any, moves by itself.
+    """A place where one game after another is played."""
 
-    After `start` and `play` either the game is over or it is the agent's turn.
-    """
-
-    def __init__(self, make_game: Callable[[], Game], opponent: Opponent | None = None) -> None:
+    def __init__(self, make_game: Callable[[], Game]) -> None:
         self.game = CheckedGame(make_game())
-        self._opponent = opponent
 
     def start(self, index: int, seed: int) -> None:
-        """Starts game number `index`; the agent is player `index % 2` if there is an opponent."""
+        """Starts game number `index`."""
         self.index = index
         self.over = False
         self._seed = seed
-        self._rng = np.random.default_rng(seed)
-        self._history: list[int] = []
+        self._length = 0
         self._return = 0.0  # of player 0
         self._truncated = False
         self.observation, _ = self.game.reset(seed)
-        self._let_opponent_move()
 
     def play(self, action: int) -> None:
-        """Plays the agent's action."""
-        self._step(action)
-        self._let_opponent_move()
-
-    def episode(self) -> Episode:
-        """The outcome of a game that is over."""
-        returns = (self._return,) if self.game.spec.num_players == 1 else (self._return, 0.0 - self._return)
-        return Episode(returns, len(self._history), self._seed, self._truncated)
-
-    def _let_opponent_move(self) -> None:
-        if self._opponent is not None:
-            while not self.over and self.game.to_play != self.index % 2:
-                self._step(self._opponent.choose(self.game, tuple(self._history), self._rng))
-
-    def _step(self, action: int) -> None:
+        """Plays an action."""
         mover = self.game.to_play
         self.observation, reward, terminated, truncated, _ = self.game.step(action)
         self.over = bool(terminated or truncated)
         self._truncated = self.over and not terminated
         self._return += reward if mover == 0 else -reward
-        self._history.append(action)
+        self._length += 1
+
+    def episode(self) -> Episode:
+        """The outcome of a game that is over."""
+        returns = (self._return,) if self.game.spec.num_players == 1 else (self._return, 0.0 - self._return)
+        return Episode(returns, self._length, self._seed, self._truncated)
 
 
 def _play_all(choose: Choose, tables: list[_Table], seeds: Sequence[int]) -> list[Episode]:

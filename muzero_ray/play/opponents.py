@@ -76,9 +76,6 @@ class RandomOpponent(Opponent):
         return int(rng.choice(np.flatnonzero(game.legal_actions())))
 
 
-random_opponent = RandomOpponent()
-
-
 class ExpertOpponent(Opponent):
     """The game's own expert; the same action in the same state."""
 

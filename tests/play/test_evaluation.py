@@ -9,8 +9,7 @@ from reference.fake_planner import FakeModel, FakePlanner
 
 from muzero_ray.adapters.loading import load_game
 from muzero_ray.core.types import Episode
-from muzero_ray.play.evaluation import Frames, evaluate, play_against, record_episode
-from muzero_ray.play.opponents import ExpertOpponent, Opponent, RandomOpponent
+from muzero_ray.play.evaluation import Frames, evaluate, record_episode
 
 
 class SeededLength(CountingGame):
@@ -63,60 +62,6 @@ def test_in_a_game_for_two_the_agent_plays_both_sides() -> None:
     (episode,) = evaluate(lambda: CountingGame(3, num_players=2), FakePlanner(), FakeModel(), [0])
     # Greedy actions 2, 2, 1 give rewards 2, 12 and 21, by turns to player 0, 1 and 0.
     assert episode.returns == (2.0 - 12.0 + 21.0, -11.0)
-
-
-def test_an_opponent_is_told_all_moves_so_far_of_both() -> None:
-    told = []
-
-    class Listening(Opponent):
-        name = "listening"
-
-        def choose(self, game: Any, history: Any, rng: Any) -> int:
-            told.append(history)
-            return 0
-
-    play_against(lambda: CountingGame(4, num_players=2), FakePlanner(), FakeModel(), Listening(), range(2))
-    # The agent's moves are 2, 2, 1, 0 in steps 0 to 3; it has steps 0 and 2, then 1 and 3.
-    assert sorted(told) == [(), (0, 2), (2,), (2, 0, 1)]
-
-
-@pytest.mark.parametrize("max_games", [1, 5])
-def test_the_agent_changes_sides_from_game_to_game(max_games: int) -> None:
-    class First(Opponent):
-        name = "first"
-
-        def choose(self, game: Any, history: Any, rng: Any) -> int:
-            return 0
-
-    results = play_against(
-        lambda: CountingGame(2, num_players=2),
-        FakePlanner(),
-        FakeModel(),
-        First(),
-        range(5),
-        max_games=max_games,
-    )
-    # Two moves: as player 0 the agent gets 2 (action 2 in step 0) and loses the opponent's 10;
-    # as player 1 it loses 0 and gets 12 (action 2 in step 1).
-    assert [episode.returns for episode in results] == [(-8.0, 8.0), (12.0, -12.0)] * 2 + [(-8.0, 8.0)]
-
-
-def test_matches_against_opponents_are_the_same_every_time() -> None:
-    make_game, model = load_game("tictactoe"), FakeModel(9)
-    for opponent in (RandomOpponent(), ExpertOpponent()):
-        first, second = (play_against(make_game, FakePlanner(), model, opponent, range(20)) for _ in range(2))
-        assert first == second
-        assert {episode.returns[0] for episode in first} <= {-1.0, 0.0, 1.0}
-
-
-def test_an_agent_that_does_not_search_never_beats_the_expert() -> None:
-    results = play_against(load_game("tictactoe"), FakePlanner(), FakeModel(9), ExpertOpponent(), range(10))
-    assert max(episode.returns[0] for episode in results) <= 0.0
-
-
-def test_a_match_needs_a_game_for_two() -> None:
-    with pytest.raises(ValueError, match="countinggame must be a game for 2 players, is one for 1"):
-        play_against(CountingGame, FakePlanner(), FakeModel(), RandomOpponent(), [0])
 
 
 def test_a_recorded_episode_holds_every_picture_and_is_the_episode_that_is_evaluated() -> None:

@@ -164,6 +164,26 @@ def test_a_sum_of_rewards_decides() -> None:
     assert result.scores == (0.0, 1.0)
 
 
+def test_an_opponent_is_told_all_moves_so_far_of_both_and_of_the_opening() -> None:
+    told = []
+
+    def listen(game: Game, history: Sequence[int]) -> int:
+        told.append(history)
+        return 0
+
+    play_match(
+        lambda: CountingGame(5, num_players=2),
+        agent(3),
+        player(Scripted(listen)),
+        games=2,
+        opening_moves=1,
+        max_games=1,
+    )
+    ((_, opening),) = draw_openings(CountingGame(5, num_players=2), 0, 1, 1)
+    # The agent's moves are 2, 1, 0, 2 in steps 1 to 4: it has steps 2 and 4, then 1 and 3.
+    assert told == [opening, (*opening, 0, 1), (*opening, 2), (*opening, 2, 0, 0)]
+
+
 def test_an_opponent_that_fails_loses_that_game_and_is_made_anew(caplog: pytest.LogCaptureFixture) -> None:
     made: list[Scripted] = []
 

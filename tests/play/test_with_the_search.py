@@ -1,7 +1,5 @@
 """Self-play, evaluation and reanalysis with the real search; the true rules of tic-tac-toe stand in for a network."""
 
-from typing import Any
-
 import numpy as np
 from reference.fake_models import RulesModel
 
@@ -10,7 +8,8 @@ from muzero_ray.core.config import SearchConfig
 from muzero_ray.core.game import Game
 from muzero_ray.core.types import ReanalyzeRequest, Weights
 from muzero_ray.mcts.planner import Planner, make_planner
-from muzero_ray.play.evaluation import evaluate, play_against
+from muzero_ray.play.evaluation import evaluate
+from muzero_ray.play.match import AgentPlayer, OpponentPlayer, play_match
 from muzero_ray.play.opponents import ExpertOpponent, RandomOpponent
 from muzero_ray.play.reanalyze import Reanalyzer
 from muzero_ray.play.self_play import SelfPlayer
@@ -43,14 +42,12 @@ def planner(num_simulations: int) -> Planner:
 def test_searching_the_true_rules_never_loses_to_the_expert_and_mostly_beats_random_play() -> None:
     model = TrueRules(game_of)
     # Without a value network a fork shows only deep in the tree: 400 simulations still lose.
-
-    def returns(opponent: Any, games: int) -> list[float]:
-        return [episode.returns[0] for episode in play_against(MAKE_GAME, planner(1600), model, opponent, range(games))]
-
-    assert returns(ExpertOpponent(), 2) == [0.0, 0.0]
-    against_random = returns(RandomOpponent(), 20)
-    assert min(against_random) >= 0.0
-    assert np.mean(against_random) > 0.6
+    agent = AgentPlayer("agent", planner(1600), model)
+    against_expert = play_match(MAKE_GAME, agent, OpponentPlayer(ExpertOpponent), games=2)
+    assert against_expert.scores == (0.5, 0.5)
+    against_random = play_match(MAKE_GAME, agent, OpponentPlayer(RandomOpponent), games=20)
+    assert against_random.losses == 0
+    assert against_random.score > 0.8
 
 
 def test_evaluation_with_the_search_is_the_same_every_time_and_whatever_the_batch() -> None:
