@@ -64,6 +64,8 @@ class GameInProgress:
         """
         if not 0 <= length <= len(self.history):
             raise ValueError(f"there are {len(self.history)} moves, not {length}")
+        if length == len(self.history):
+            return
         kept = self.history[:length]
         self.restart()
         for action in kept:

@@ -9,6 +9,8 @@ from muzero_ray.mcts.model import SearchModel
 from muzero_ray.mcts.planner import Planner
 from muzero_ray.play.game_in_progress import GameInProgress
 
+MAX_SIMULATIONS = 100_000
+"""Of one search; as many as `search.num_simulations` may be."""
 SUREST = 0.9999
 """Largest expectation that is told in centipawns: 400 log10(1.9999 / 0.0001) = 1720 of them."""
 
