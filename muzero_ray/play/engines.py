@@ -22,7 +22,7 @@ from muzero_ray.core.checked_game import CheckedGame
 from muzero_ray.core.game import Game
 from muzero_ray.play.engine_process import EngineProcess, find_program
 from muzero_ray.play.notation import COLOURS, KOMI, Protocol, Transcript, board_size, protocol_of, read_action
-from muzero_ray.play.opponents import OpponentError, UnknownOpponentError
+from muzero_ray.play.opponents import OpponentError, OpponentResigned, UnknownOpponentError
 
 ANSWER_SECONDS = 60.0
 """Time for every answer, besides what an engine is given to think (`movetime`); option `timeout`."""
@@ -46,10 +46,6 @@ _GNUGO = (
 # before the end may be won yet, against an agent that does not know how.
 _PROTOCOLS: dict[str, Protocol] = {"gtp": "gtp", "uci": "uci", "usi": "usi"}
 _OPTION = re.compile(r"option name (.+?) type ")
-
-
-class OpponentResigned(OpponentError):
-    """An engine gave a game up: it loses that game, as by the rules, and is ready for the next."""
 
 
 @dataclass(frozen=True)

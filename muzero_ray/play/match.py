@@ -18,13 +18,17 @@ from muzero_ray.mcts.model import SearchModel
 from muzero_ray.mcts.planner import Planner
 from muzero_ray.play.elo import elo_difference, wilson_interval
 from muzero_ray.play.evaluation import greedy
-from muzero_ray.play.opponents import Opponent, OpponentError
+from muzero_ray.play.opponents import Opponent, OpponentError, OpponentResigned
 
 logger = logging.getLogger(__name__)
 
 MAX_FORFEITS = 3
 """Forfeits of one player, with no other game ended in between, after which nothing more is expected of it."""
 _OPENING_TRIES = 1_000
+
+
+class OpeningError(ValueError):
+    """There are no openings of so many moves; the message says why."""
 
 
 class Player(Protocol):
@@ -34,7 +38,7 @@ class Player(Protocol):
 
     def choose(self, tables: Sequence["Table"]) -> Sequence[int | OpponentError]:
         """A legal action for every table, at all of which it is this player's turn; an error in the place of an
-        action forfeits that game."""
+        action loses that game, as resigned or forfeited."""
         ...
 
     def close(self) -> None:
@@ -104,6 +108,8 @@ class OpponentPlayer(Player):
             legal = table.game.legal_actions()
             if not 0 <= action < len(legal) or not legal[action]:
                 raise OpponentError(f"{self.name}: wanted a legal action, got {action}")
+        except OpponentResigned as resigned:
+            return resigned
         except OpponentError as error:
             self.close()
             return error
@@ -127,17 +133,19 @@ class Result:
 
     fixture: Fixture
     outcome: float
-    """What player 0 got in all; 0 where the game was truncated or forfeited."""
+    """What player 0 got in all; 0 where the game was truncated or given up."""
     length: int
     """Moves, the opening's included."""
     truncated: bool
-    forfeited_by: int | None
-    """The player who failed to answer, and lost thereby."""
+    lost_by: int | None
+    """The player who resigned or failed to answer, and lost thereby."""
+    forfeited: bool
+    """Whether that player failed."""
 
     def score(self, seat: int) -> float:
         """Points of player 0 or 1: 1 for a win, 1/2 for a draw or a truncated game, 0 for a loss."""
-        if self.forfeited_by is not None:
-            return float(self.forfeited_by != seat)
+        if self.lost_by is not None:
+            return float(self.lost_by != seat)
         mine = self.outcome if seat == 0 else -self.outcome
         return 0.5 + 0.5 * float(np.sign(mine))
 
@@ -179,13 +187,13 @@ class Table:
         self.history.append(action)
         self._outcome += reward if mover == 0 else -reward
         if terminated:
-            self.result = Result(self.fixture, self._outcome, len(self.history), False, None)
+            self.result = Result(self.fixture, self._outcome, len(self.history), False, None, False)
         elif truncated:
-            self.result = Result(self.fixture, 0.0, len(self.history), True, None)
+            self.result = Result(self.fixture, 0.0, len(self.history), True, None, False)
 
-    def forfeit(self) -> None:
-        """Ends the game; the player to move loses it."""
-        self.result = Result(self.fixture, 0.0, len(self.history), False, self.game.to_play)
+    def give_up(self, *, forfeited: bool) -> None:
+        """Ends the game; the player to move loses it, by resigning or because it failed to answer."""
+        self.result = Result(self.fixture, 0.0, len(self.history), False, self.game.to_play, forfeited)
 
 
 def play_fixtures(make_game: Callable[[], Game], fixtures: Sequence[Fixture], *, max_games: int = 64) -> list[Result]:
@@ -239,19 +247,20 @@ def _move(player: Player, tables: list[Table], forfeits: dict[int, int]) -> None
     if not tables:
         return
     for table, action in zip(tables, player.choose(tables), strict=True):
-        if isinstance(action, OpponentError):
-            table.forfeit()
+        if not isinstance(action, OpponentError):
+            table.play(action)
+        elif isinstance(action, OpponentResigned):
+            table.give_up(forfeited=False)
+        else:
+            table.give_up(forfeited=True)
             forfeits[id(player)] += 1
-            logger.warning(
-                "%s forfeits game %d after %d moves: %s", player.name, table.index + 1, len(table.history), action
-            )
+            told = f"{player.name} forfeits game {table.index + 1} after {len(table.history)} moves: {action}"
+            logger.warning(told)
             if forfeits[id(player)] == MAX_FORFEITS:
                 raise OpponentError(f"{player.name} forfeited {MAX_FORFEITS} games in a row, the last one by: {action}")
-        else:
-            table.play(action)
-            if table.result is not None:
-                for each in table.fixture.players:
-                    forfeits[id(each)] = 0
+        if table.result is not None and not table.result.forfeited:
+            for each in table.fixture.players:
+                forfeits[id(each)] = 0
 
 
 def draw_openings(game: Game, seed: int, count: int, moves: int) -> list[tuple[int, tuple[int, ...]]]:
@@ -268,7 +277,7 @@ def draw_openings(game: Game, seed: int, count: int, moves: int) -> list[tuple[i
         differ from each other as far as a thousand tries find enough.
 
     Raises:
-        ValueError: if games are over after so many moves.
+        OpeningError: if games are over after so many moves.
     """
     game = CheckedGame(game)
     rng = np.random.default_rng(role_seed(seed, "openings"))
@@ -283,7 +292,7 @@ def draw_openings(game: Game, seed: int, count: int, moves: int) -> list[tuple[i
                 if moves == 0 or opening not in drawn:
                     break
         if found is None:
-            raise ValueError(f"opening_moves: wanted fewer, got {moves}: games of {_OPENING_TRIES} were over by then")
+            raise OpeningError(f"opening_moves: wanted fewer, got {moves}: games of {_OPENING_TRIES} were over by then")
         drawn.add(found)
         openings.append((game_seed, found))
     return openings
@@ -375,7 +384,8 @@ def play_match(
         max_games: at once; see `play_fixtures`.
 
     Raises:
-        ValueError: if the game is not for two, or there are no openings of so many moves.
+        ValueError: if the game is not for two.
+        OpeningError: if there are no openings of so many moves.
         OpponentError: if the opponent forfeits three games in a row.
         GameError: if the game breaks its contract.
     """
@@ -387,7 +397,7 @@ def play_match(
     results = play_fixtures(make_game, paired(player, opponent, openings)[:games], max_games=max_games)
     return MatchResult(
         tuple(result.score(index % 2) for index, result in enumerate(results)),
-        sum(result.forfeited_by == 1 - index % 2 for index, result in enumerate(results)),
+        sum(result.forfeited and result.lost_by == 1 - index % 2 for index, result in enumerate(results)),
         sum(result.length for result in results) / len(results),
     )
 

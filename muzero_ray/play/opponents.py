@@ -31,6 +31,10 @@ class OpponentError(RuntimeError):
     """An opponent died or answered nonsense: it loses that game, and a match goes on with a new one."""
 
 
+class OpponentResigned(OpponentError):
+    """An opponent gave a game up: it loses that game by the rules, and is ready for the next."""
+
+
 class UnknownOpponentError(ValueError):
     """A name that no opponent of this game has; the message says which there are."""
 
@@ -57,6 +61,7 @@ class Opponent(Protocol):
             rng: source of everything random, one per game.
 
         Raises:
+            OpponentResigned: if the opponent gives the game up.
             OpponentError: if the opponent cannot answer any more.
         """
         ...

@@ -14,12 +14,20 @@ from muzero_ray.core.game import Game
 from muzero_ray.play.match import (
     AgentPlayer,
     MatchResult,
+    OpeningError,
     OpponentPlayer,
     Table,
     draw_openings,
     play_match,
 )
-from muzero_ray.play.opponents import ExpertOpponent, Opponent, OpponentError, RandomOpponent, make_opponent
+from muzero_ray.play.opponents import (
+    ExpertOpponent,
+    Opponent,
+    OpponentError,
+    OpponentResigned,
+    RandomOpponent,
+    make_opponent,
+)
 
 
 class Scripted(Opponent):
@@ -74,7 +82,7 @@ def test_openings_that_end_the_game_are_drawn_again() -> None:
 
 
 def test_openings_longer_than_any_game_are_refused() -> None:
-    with pytest.raises(ValueError, match="opening_moves: wanted fewer, got 9"):
+    with pytest.raises(OpeningError, match="opening_moves: wanted fewer, got 9"):
         draw_openings(load_game("tictactoe")(), 0, 1, 9)
 
 
@@ -208,6 +216,14 @@ def test_an_opponent_that_fails_loses_that_game_and_is_made_anew(caplog: pytest.
     assert made[0].closed == 1
     assert len(caplog.records) == 1
     assert "scripted forfeits game 1 after 3 moves: the engine has gone" in caplog.text
+
+
+def test_an_opponent_that_resigns_loses_without_a_forfeit_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    resigning = Scripted(lambda *_: OpponentResigned("scripted resigns"))
+    result = play_match(load_game("tictactoe"), agent(), player(resigning), games=8)
+    assert (result.wins, result.forfeits) == (8, 0)
+    assert caplog.text == ""
+    assert resigning.closed == 0
 
 
 def test_an_illegal_answer_is_a_forfeit(caplog: pytest.LogCaptureFixture) -> None:
