@@ -15,7 +15,6 @@ LINES = ((0, 1), (1, 0), (1, 1), (1, -1))
 KNIGHT = ((-2, -1), (-2, 1), (-1, -2), (-1, 2), (2, -1), (2, 1), (1, -2), (1, 2))
 DISTANCES = (*range(-7, 0), *range(1, 8))
 STEPS = np.array([*FORWARD * 3, *((x * n, y * n) for x, y in LINES for n in DISTANCES), *KNIGHT])
-PROMOTIONS = 9
 CASTLING = np.array([[4, 0, 2, 0], [4, 0, 6, 0]])  # the king's file and rank, before and after
 
 

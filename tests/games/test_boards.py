@@ -144,6 +144,37 @@ def test_pieces_go_from_and_to_where_the_picture_of_a_move_shows(name: str) -> N
     assert drops > 0 or name == "chess"
 
 
+def test_promotions_and_drops_are_pictured_by_whole_planes() -> None:
+    chess = load_game_class("chess")(start="3k4/8/8/8/8/8/p6K/1N6 b - - 0 1")
+    chess.reset(0)
+    planes = chess.spec.action_planes
+    for move, flags in (
+        ("a2a1q", [0, 0, 0]),  # a queen is what is expected
+        ("a2b1r", [1, 0, 0]),
+        ("a2b1b", [0, 1, 0]),
+        ("a2a1n", [0, 0, 1]),
+    ):
+        picture = planes[chess.string_to_action(move)]
+        assert picture[2:, 0, 0].tolist() == picture[2:, 7, 7].tolist() == flags
+        # Black plays up: from its seventh row, row 6, to its eighth.
+        assert np.argwhere(picture[0]).tolist() == [[6, 0]]
+        assert np.argwhere(picture[1]).tolist() == [[7, "ab".index(move[2])]]
+
+    shogi = load_game("shogi")()
+    shogi.reset(0)
+    planes = shogi.spec.action_planes
+    for move, flags in (
+        ("7g7f", [0] * 8),
+        ("3c3d", [0] * 8),
+        ("8h2b+", [1] + [0] * 7),
+        ("3a2b", [0] * 8),
+        ("B*5e", [0] * 6 + [1, 0]),  # promotion, pawn, lance, knight, silver, gold, bishop, rook
+    ):
+        action = shogi.string_to_action(move)
+        assert planes[action, 2:, 0, 0].tolist() == planes[action, 2:, 8, 8].tolist() == flags
+        shogi.step(action)
+
+
 @pytest.mark.parametrize(
     ("name", "start"),
     [
