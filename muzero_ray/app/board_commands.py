@@ -107,5 +107,5 @@ def _seat(chosen: ServeOptions, command: Literal["gtp", "uci", "play"]) -> "tupl
         other = f"{PROGRAM} gtp {chosen.run} serves it" if protocol else f"{PROGRAM} play {chosen.run} plays it"
         raise UserError(f"uci: is for chess and shogi, not for {name}; {other}")
     thinker = Thinker(agent.planner, agent.model, chosen.simulations or config.evaluate.num_simulations)
-    thinker.think(position)  # whatever happens at first use happens now, not on somebody's clock
+    thinker.think(position, 1)  # whatever happens at first use happens now, not on somebody's clock
     return position, thinker

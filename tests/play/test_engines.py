@@ -16,8 +16,8 @@ from muzero_ray.core.checked_game import CheckedGame
 from muzero_ray.core.game import Game
 from muzero_ray.play import engine_process, engines
 from muzero_ray.play.engine_process import EngineProcess, find_program
-from muzero_ray.play.engines import EngineName, OpponentResigned, make_engine
-from muzero_ray.play.opponents import OpponentError, UnknownOpponentError
+from muzero_ray.play.engines import EngineName, make_engine
+from muzero_ray.play.opponents import OpponentError, OpponentResigned, UnknownOpponentError
 
 
 def start(name: str) -> CheckedGame:
