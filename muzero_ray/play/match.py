@@ -209,25 +209,34 @@ def play_fixtures(make_game: Callable[[], Game], fixtures: Sequence[Fixture], *,
         GameError: if the game breaks its contract.
     """
     tables = [Table(make_game) for _ in range(min(max_games, len(fixtures)))]
+    try:
+        results = _play_all(tables, fixtures)
+    finally:
+        for table in tables:
+            table.game.close()
+    return [results[index] for index in range(len(fixtures))]
+
+
+def _play_all(tables: list[Table], fixtures: Sequence[Fixture]) -> dict[int, Result]:
+    """Results by number of the game; a table whose game is over takes the next."""
     waiting = list(enumerate(fixtures))[::-1]
     free, running = list(tables), list[Table]()
     results: dict[int, Result] = {}
-    forfeits = dict.fromkeys(map(id, _players(fixtures)), 0)
+    players = _players(fixtures)
+    forfeits = dict.fromkeys(map(id, players), 0)
     while waiting or running:
         while waiting and free:
             table = free.pop()
             table.start(*waiting.pop())
             running.append(table)
-        for player in _players(fixtures):
+        for player in players:
             _move(player, [table for table in running if table.result is None and table.player is player], forfeits)
         for table in running:
             if table.result is not None:
                 results[table.index] = table.result
                 free.append(table)
         running = [table for table in running if table.result is None]
-    for table in tables:
-        table.game.close()
-    return [results[index] for index in range(len(fixtures))]
+    return results
 
 
 def _players(fixtures: Sequence[Fixture]) -> list[Player]:
