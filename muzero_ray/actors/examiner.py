@@ -13,8 +13,8 @@ from muzero_ray.core.reports import EvaluationReport, Pairing, Strength
 from muzero_ray.core.rng import evaluation_seeds
 from muzero_ray.core.types import Weights
 from muzero_ray.play.evaluation import evaluate
+from muzero_ray.play.fixtures import OpponentPlayer
 from muzero_ray.play.ladder import Ladder
-from muzero_ray.play.match import OpponentPlayer
 from muzero_ray.play.opponents import make_opponent
 
 

@@ -18,7 +18,8 @@ from muzero_ray.core.config import Config
 
 if TYPE_CHECKING:
     from muzero_ray.actors.build import Agent
-    from muzero_ray.play.match import MatchResult, Player
+    from muzero_ray.play.fixtures import Player
+    from muzero_ray.play.match import MatchResult
 
 _RUN = "run:"
 
@@ -74,7 +75,8 @@ def match(argv: list[str]) -> int:
 
 
 def _play(chosen: MatchOptions, config: Config, agent: "Agent") -> "MatchResult":
-    from muzero_ray.play.match import AgentPlayer, OpeningError, play_match
+    from muzero_ray.play.fixtures import AgentPlayer
+    from muzero_ray.play.match import OpeningError, play_match
     from muzero_ray.play.opponents import OpponentError, UnknownOpponentError
 
     simulations = chosen.simulations or config.evaluate.num_simulations
@@ -100,7 +102,7 @@ def _play(chosen: MatchOptions, config: Config, agent: "Agent") -> "MatchResult"
 
 def _opponent(chosen: MatchOptions, agent: "Agent") -> "Player":
     """Whom the agent plays; raises UserError if another agent is of another game, and as `make_opponent`."""
-    from muzero_ray.play.match import AgentPlayer, OpponentPlayer
+    from muzero_ray.play.fixtures import AgentPlayer, OpponentPlayer
     from muzero_ray.play.opponents import make_opponent
 
     if not chosen.opponent.startswith(_RUN):

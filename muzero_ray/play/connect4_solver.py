@@ -4,10 +4,6 @@ For measuring an agent against the truth (`perfect` as an opponent, shares of op
 the end of the game: milliseconds after sixteen moves, a second after ten, up to a minute after eight, and much
 longer from the empty board, as it holds no table of openings.
 
-A position is two bit boards of 7 columns, each of 7 bits: its 6 cells from the bottom up, and one that stays
-empty and keeps lines from running into the next column. `stones` are those of the player to move, `mask`
-those of both.
-
 Source: bit boards, counting a win by the stones left and keeping off cells below a threat are those of
 John Tromp's and Pascal Pons's solvers (https://blog.gamesolver.org); the value of the empty board, a win for the
 first player, is James D. Allen's and Victor Allis's (1988).
@@ -18,14 +14,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from muzero_ray.core.game import Game
 from muzero_ray.mcts.jit import compiled
+from muzero_ray.play.connect4_board import (
+    BOARD,
+    BOTTOM,
+    CELLS,
+    COLUMNS,
+    HEIGHT,
+    ROWS,
+    board_of,
+    cell_of,
+    has_won,
+    moves_text,
+)
 
-COLUMNS, ROWS = 7, 6
-CELLS = COLUMNS * ROWS
-_HEIGHT = ROWS + 1  # bits of a column
-_BOTTOM = sum(1 << column * _HEIGHT for column in range(COLUMNS))
-_BOARD = _BOTTOM * ((1 << ROWS) - 1)
 _CENTRE_FIRST = (3, 2, 4, 1, 5, 0, 6)
 _TABLE_SIZE = 8_388_593
 """Positions remembered, a prime: 80 MB."""
@@ -114,7 +116,7 @@ class Connect4Solver:
 
     def _at_most(self, bound: int, stones: int, mask: int, count: int) -> bool:
         """Whether the score of a position is no more than a number."""
-        if _winning_cells(stones, mask) & (mask + _BOTTOM):
+        if _winning_cells(stones, mask) & (mask + BOTTOM):
             return (CELLS + 1 - count) // 2 <= bound
         memory = (self._keys, self._bounds, self._order, self._nodes)
         return int(_search(stones, mask, count, bound, bound + 1, *memory)) <= bound
@@ -139,31 +141,6 @@ def outcome(score: int, num_moves: int) -> Outcome:
     return Outcome(0, CELLS - num_moves)
 
 
-def moves_text(moves: Sequence[int]) -> str:
-    """Moves as digits, columns counted from 1: "4453"."""
-    return "".join(str(column + 1) for column in moves)
-
-
-def board_of(moves: Sequence[int]) -> tuple[int, int, bool]:
-    """Bit boards after these moves, and whether the game is over.
-
-    Raises:
-        ValueError: if a move is not legal.
-    """
-    stones = mask = 0
-    over = False
-    for index, column in enumerate(moves):
-        cell = _cell(mask, column) if 0 <= column < COLUMNS else 0
-        if over or cell == 0:
-            raise ValueError(
-                f"connect four: move {index + 1} of {list(moves)} must be a column 0 to {COLUMNS - 1} with room, "
-                f"before the game is over, got {column}"
-            )
-        over = _has_won(stones | cell) or index + 1 == CELLS
-        stones, mask = stones ^ mask, mask | cell
-    return stones, mask, over
-
-
 def _after(moves: Sequence[int]) -> dict[int, tuple[int, int, int | None]]:
     """By legal move: bit boards after it, for the player to move then, and its score if it ends the game."""
     stones, mask, over = board_of(moves)
@@ -171,65 +148,24 @@ def _after(moves: Sequence[int]) -> dict[int, tuple[int, int, int | None]]:
         raise ValueError(f"connect four is over after {moves_text(moves)}: give a position with a move to make")
     found: dict[int, tuple[int, int, int | None]] = {}
     for column in range(COLUMNS):
-        if cell := _cell(mask, column):
+        if cell := cell_of(mask, column):
             ended = 0 if len(moves) + 1 == CELLS else None
-            if _has_won(stones | cell):
+            if has_won(stones | cell):
                 ended = (CELLS + 1 - len(moves)) // 2
             found[column] = (stones ^ mask, mask | cell, ended)
     return found
-
-
-def plays_like_connect_four(game: Game, games: int = 20) -> bool:
-    """Whether a game has connect four's rules, as far as random games show; the game itself is left as it is."""
-    if game.spec.num_players != 2 or game.spec.num_actions != COLUMNS:
-        return False
-    rng = np.random.default_rng(0)
-    return all(_agrees_once(game.clone(), rng) for _ in range(games))
-
-
-def _agrees_once(game: Game, rng: np.random.Generator) -> bool:
-    game.reset(0)
-    moves: list[int] = []
-    while True:
-        stones, mask, _ = board_of(moves)
-        legal = [column for column in range(COLUMNS) if _cell(mask, column)]
-        if game.to_play != len(moves) % 2 or np.flatnonzero(game.legal_actions()).tolist() != legal:
-            return False
-        column = int(rng.choice(legal))
-        won = _has_won(stones | _cell(mask, column))
-        moves.append(column)
-        _, reward, terminated, truncated, _ = game.step(column)
-        if truncated or terminated != (won or len(moves) == CELLS) or reward != float(won):
-            return False
-        if terminated:
-            return True
-
-
-def _cell(mask: int, column: int) -> int:
-    """The bit that a stone thrown into a column takes; 0 if the column is full."""
-    lowest = 1 << column * _HEIGHT
-    return (mask + lowest) & (lowest * ((1 << ROWS) - 1)) & ~mask
-
-
-def _has_won(stones: int) -> bool:
-    """Whether four of these stones are in a row."""
-    for step in (1, _HEIGHT - 1, _HEIGHT, _HEIGHT + 1):
-        pairs = stones & (stones >> step)
-        if pairs & (pairs >> 2 * step):
-            return True
-    return False
 
 
 @compiled
 def _winning_cells(stones: int, mask: int) -> int:
     """Empty cells, reachable now or later, that complete four in a row."""
     cells = (stones << 1) & (stones << 2) & (stones << 3)
-    for step in (_HEIGHT - 1, _HEIGHT, _HEIGHT + 1):
+    for step in (HEIGHT - 1, HEIGHT, HEIGHT + 1):
         two = (stones << step) & (stones << 2 * step)
         cells |= two & ((stones << 3 * step) | (stones >> step))
         two = (stones >> step) & (stones >> 2 * step)
         cells |= two & ((stones >> 3 * step) | (stones << step))
-    return cells & (_BOARD ^ mask)
+    return cells & (BOARD ^ mask)
 
 
 @compiled
@@ -253,7 +189,7 @@ def _solve(
     nodes: np.ndarray,
 ) -> int:
     """The score, narrowed down by asking again and again whether it exceeds a number; around 0 first."""
-    if _winning_cells(stones, mask) & (mask + _BOTTOM):
+    if _winning_cells(stones, mask) & (mask + BOTTOM):
         return (CELLS + 1 - count) // 2
     low, high = -((CELLS - count) // 2), (CELLS - 1 - count) // 2
     while low < high:
@@ -285,7 +221,7 @@ def _search(
     """Alpha-beta on a position whose mover cannot win at once: the score, or a bound of it outside the window."""
     nodes[0] += 1
     theirs = _winning_cells(stones ^ mask, mask)
-    moves = (mask + _BOTTOM) & _BOARD
+    moves = (mask + BOTTOM) & BOARD
     forced = moves & theirs
     if forced:
         moves = 0 if forced & (forced - 1) else forced  # two threats cannot both be parried
@@ -300,7 +236,7 @@ def _search(
     beta = min(beta, (CELLS - 1 - count) // 2)
     if alpha >= beta:
         return alpha
-    key = stones + mask + _BOTTOM  # unlike for any two positions, and never 0
+    key = stones + mask + BOTTOM  # unlike for any two positions, and never 0
     slot = key % len(keys)
     if keys[slot] == key:
         alpha = max(alpha, bounds[slot, 0])
@@ -311,7 +247,7 @@ def _search(
     # Most new threats first, those in the centre before others.
     num_moves = 0
     for column in _CENTRE_FIRST:
-        cell = moves & (((1 << ROWS) - 1) << column * _HEIGHT)
+        cell = moves & (((1 << ROWS) - 1) << column * HEIGHT)
         if cell == 0:
             continue
         threats = _count(_winning_cells(stones | cell, mask | cell))

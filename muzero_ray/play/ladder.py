@@ -15,7 +15,8 @@ from muzero_ray.mcts.model import SearchModel
 from muzero_ray.mcts.planner import Planner
 from muzero_ray.play.acting_model import ActingModel
 from muzero_ray.play.elo import Rating, fit_elo
-from muzero_ray.play.match import AgentPlayer, Fixture, Player, Result, draw_openings, paired, play_fixtures
+from muzero_ray.play.fixtures import AgentPlayer, Fixture, Player, Result, play_fixtures
+from muzero_ray.play.match import draw_openings, paired
 
 
 @dataclass(frozen=True)

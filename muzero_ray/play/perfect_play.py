@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from muzero_ray.core.game import Game
-from muzero_ray.play.connect4_solver import Connect4Solver, plays_like_connect_four
+from muzero_ray.play.connect4_board import plays_like_connect_four
+from muzero_ray.play.connect4_solver import Connect4Solver
 from muzero_ray.play.opponents import Opponent, UnknownOpponentError
 
 MAX_POSITIONS = 20_000

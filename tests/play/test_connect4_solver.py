@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 
 from muzero_ray.adapters.loading import load_game
-from muzero_ray.play.connect4_solver import (
-    CELLS,
-    Connect4Solver,
-    Outcome,
-    board_of,
-    moves_text,
-    outcome,
-    plays_like_connect_four,
-)
+from muzero_ray.play.connect4_board import CELLS, board_of, moves_text, plays_like_connect_four
+from muzero_ray.play.connect4_solver import Connect4Solver, Outcome, outcome
 
 SOLVER = Connect4Solver(table_size=1_000_003)
 

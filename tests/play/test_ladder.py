@@ -10,8 +10,8 @@ from reference.fake_planner import FakeModel, FakePlanner
 
 from muzero_ray.adapters.loading import load_game
 from muzero_ray.core.reports import Pairing
+from muzero_ray.play.fixtures import OpponentPlayer
 from muzero_ray.play.ladder import Ladder, LadderResult
-from muzero_ray.play.match import OpponentPlayer
 from muzero_ray.play.opponents import ExpertOpponent, Opponent, RandomOpponent
 
 MAKE_GAME = load_game("tictactoe")

@@ -11,15 +11,8 @@ from reference.fake_planner import FakeModel, FakePlanner
 
 from muzero_ray.adapters.loading import load_game
 from muzero_ray.core.game import Game
-from muzero_ray.play.match import (
-    AgentPlayer,
-    MatchResult,
-    OpeningError,
-    OpponentPlayer,
-    Table,
-    draw_openings,
-    play_match,
-)
+from muzero_ray.play.fixtures import AgentPlayer, OpponentPlayer, Table
+from muzero_ray.play.match import MatchResult, OpeningError, draw_openings, play_match
 from muzero_ray.play.opponents import (
     ExpertOpponent,
     Opponent,

@@ -8,7 +8,8 @@ from reference.counting_game import CountingGame
 from reference.toy_games import Noughts, TakeAgain, noughts_outcomes, take_again_values
 
 from muzero_ray.adapters.loading import load_game
-from muzero_ray.play.match import OpponentPlayer, play_match
+from muzero_ray.play.fixtures import OpponentPlayer
+from muzero_ray.play.match import play_match
 from muzero_ray.play.opponents import RandomOpponent, UnknownOpponentError, make_opponent
 from muzero_ray.play.perfect_play import GameGraph, TooLargeError
 

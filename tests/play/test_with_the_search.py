@@ -9,7 +9,8 @@ from muzero_ray.core.game import Game
 from muzero_ray.core.types import ReanalyzeRequest, Weights
 from muzero_ray.mcts.planner import Planner, make_planner
 from muzero_ray.play.evaluation import evaluate
-from muzero_ray.play.match import AgentPlayer, OpponentPlayer, play_match
+from muzero_ray.play.fixtures import AgentPlayer, OpponentPlayer
+from muzero_ray.play.match import play_match
 from muzero_ray.play.opponents import ExpertOpponent, RandomOpponent
 from muzero_ray.play.reanalyze import Reanalyzer
 from muzero_ray.play.self_play import SelfPlayer
