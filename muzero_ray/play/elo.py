@@ -74,7 +74,10 @@ def wilson_interval(points: float, games: int, z: float = Z95) -> tuple[float, f
     centre = share + z * z / (2 * games)
     spread = z * math.sqrt(share * (1.0 - share) / games + z * z / (4 * games * games))
     total = 1.0 + z * z / games
-    return max(0.0, (centre - spread) / total), min(1.0, (centre + spread) / total)
+    # The bounds of nothing and of everything, which rounding would miss.
+    low = 0.0 if points == 0 else (centre - spread) / total
+    high = 1.0 if points == games else (centre + spread) / total
+    return low, high
 
 
 @dataclass(frozen=True)

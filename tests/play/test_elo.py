@@ -59,6 +59,12 @@ def test_wilson_bounds_are_the_scores_from_which_the_result_is_just_z_deviations
     assert wilson_interval(points, games) == pytest.approx((root(share, 0.0), root(share, 1.0)), abs=1e-9)
 
 
+@pytest.mark.parametrize("games", [1, 20, 100, 333])
+def test_intervals_of_nothing_and_of_everything_end_there_exactly(games: int) -> None:
+    assert wilson_interval(0, games)[0] == 0.0
+    assert wilson_interval(games, games)[1] == 1.0
+
+
 @pytest.mark.parametrize(("points", "games"), [(0, 0), (3, 2), (-1, 2)])
 def test_impossible_counts_are_refused(points: float, games: int) -> None:
     with pytest.raises(ValueError, match="wanted 0 <= points <= games"):
