@@ -4,12 +4,11 @@ Finds out what is wanted, has every mistake told in a sentence, and hands over t
 work. Those are imported inside of the commands, so that help comes at once, without torch or Ray.
 """
 
-import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,14 +21,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import tyro
 
 from muzero_ray.app import config_io
+from muzero_ray.app.agent import open_checkpoint
+from muzero_ray.app.board_commands import gtp, play, uci
+from muzero_ray.app.clean_output import stdout_kept_clean
 from muzero_ray.app.errors import UserError, did_you_mean, game_in_words
 from muzero_ray.app.invocation import PROGRAM
+from muzero_ray.app.match import match
+from muzero_ray.app.prove import prove
 from muzero_ray.app.request import read_request
 from muzero_ray.app.run_folder import RunFolder, game_label
-from muzero_ray.core.config import Config
 
 if TYPE_CHECKING:
-    from muzero_ray.app.checkpoint_reader import Checkpoint
+    pass
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -92,8 +95,8 @@ def evaluate(argv: list[str]) -> int:
     chosen = tyro.cli(EvaluateOptions, args=argv, prog=f"{PROGRAM} evaluate", description=evaluate.__doc__)
     if chosen.episodes is not None and chosen.episodes < 1:
         raise UserError(f"--episodes: wanted at least 1, got {chosen.episodes}")
-    with _stdout_kept_clean():
-        config, checkpoint = _open_checkpoint(chosen.run, chosen.checkpoint)
+    with stdout_kept_clean():
+        config, checkpoint = open_checkpoint(chosen.run, chosen.checkpoint)
         from muzero_ray.actors.build import Agent
         from muzero_ray.app.curve import describe
         from muzero_ray.core.rng import evaluation_seeds
@@ -143,8 +146,8 @@ def watch(argv: list[str]) -> int:
     chosen = tyro.cli(WatchOptions, args=argv, prog=f"{PROGRAM} watch", description=watch.__doc__)
     if chosen.episode < 0:
         raise UserError(f"--episode: wanted at least 0, got {chosen.episode}")
-    with _stdout_kept_clean():
-        config, checkpoint = _open_checkpoint(chosen.run, chosen.checkpoint)
+    with stdout_kept_clean():
+        config, checkpoint = open_checkpoint(chosen.run, chosen.checkpoint)
         from muzero_ray.app.video import record_video
 
         stem = chosen.output or RunFolder(chosen.run).video
@@ -229,6 +232,11 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
     "evaluate": evaluate,
     "watch": watch,
+    "match": match,
+    "prove": prove,
+    "play": play,
+    "gtp": gtp,
+    "uci": uci,
     "games": games,
     "check-game": check_game,
     "show-config": show_config,
@@ -241,27 +249,6 @@ def _overview() -> str:
     for name, command in COMMANDS.items():
         lines.append(f"  {name:<12} {(command.__doc__ or '').splitlines()[0]}")
     return "\n".join([*lines, "", f"{PROGRAM} COMMAND --help says more."])
-
-
-def _open_checkpoint(path: Path, which: str | None) -> tuple[Config, "Checkpoint"]:
-    from muzero_ray.app.checkpoint_reader import find_checkpoint
-
-    run = RunFolder.open(path)
-    return config_io.read_config(run.config), find_checkpoint(run, which)
-
-
-@contextlib.contextmanager
-def _stdout_kept_clean() -> Iterator[None]:
-    """Sends what libraries print, from Python or C, to standard error: standard output is for the result."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 if __name__ == "__main__":
