@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-import pyspiel  # type: ignore[import-not-found]
+import pyspiel
 
 from muzero_ray.adapters.board_game import BoardGame
 from muzero_ray.adapters.board_planes import draw_board, move_planes

@@ -51,6 +51,8 @@ class BoardGame(OpenSpielGame):
         self._planes = (self._shown + marks, *size)
         forwards, backwards = slice(None), slice(None, None, -1)
         turned = [backwards if axis in self.turned_axes else forwards for axis in (-2, -1)]
+        cells = np.arange(size[0] * size[1]).reshape(size)[tuple(turned)].ravel()
+        self._turn_cells = cells if self.turned_axes else None
         self._as_seen_by = ((...,), (forwards, backwards, forwards, *turned))
         super().__init__(name, max_moves=max_moves, start=start)
 
@@ -62,6 +64,7 @@ class BoardGame(OpenSpielGame):
             num_players=2,
             value_bounds=self._value_bounds(),
             alternating=alternating,
+            turn_cells=self._turn_cells,
         )
 
     def _set_up(self) -> None:

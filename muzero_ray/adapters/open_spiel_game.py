@@ -11,8 +11,8 @@ import functools
 from typing import Any, Self
 
 import numpy as np
-import pyspiel  # type: ignore[import-not-found]
-from open_spiel.python.observation import make_observation  # type: ignore[import-untyped]
+import pyspiel
+from open_spiel.python.observation import make_observation
 
 from muzero_ray.adapters.open_spiel_position import OpenSpielPosition
 from muzero_ray.core.game import Game, GameSpec

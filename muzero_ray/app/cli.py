@@ -181,7 +181,7 @@ def games(argv: list[str]) -> int:
 @dataclass
 class CheckGameOptions:
     game: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="GAME")]
-    """A Python file, a game of `muzero-ray games`, or gymnasium:ENV_ID."""
+    """A Python file, a game of `muzero-ray games`, gymnasium:ENV_ID or open_spiel:NAME."""
     episodes: int = 10
     """Episodes to play at random."""
 

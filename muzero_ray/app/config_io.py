@@ -61,13 +61,15 @@ def game_file(game: str) -> ConfigFile:
     """The YAML file that belongs to a game; an empty one where there is none.
 
     For a shipped game that is `configs/<game>.yaml`; for a game file, the YAML of the same name beside it
-    or in a folder `configs` beside its folder.
+    or in a folder `configs` beside its folder; for all games of OpenSpiel, `configs/open_spiel.yaml`.
     """
     if game.endswith(".py"):
         source = Path(game)
         places = [source.with_suffix(".yaml"), source.parent.parent / "configs" / f"{source.stem}.yaml"]
     elif re.fullmatch(r"\w+", game):
         places = [shipped_folder("configs") / f"{game}.yaml"]
+    elif game.startswith("open_spiel:"):
+        places = [shipped_folder("configs") / "open_spiel.yaml"]
     else:
         places = []
     for path in places:

@@ -268,7 +268,7 @@ class Config(Section):
     """Everything about a run."""
 
     game: str = "lunarlander"
-    """A game of `muzero-ray games`, a Python file (games/mygame.py), or gymnasium:ENV_ID."""
+    """A game of `muzero-ray games`, a Python file (games/mygame.py), gymnasium:ENV_ID or open_spiel:NAME."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Everything random in the run starts from this."""
     num_actors: int | None = Field(None, ge=0)

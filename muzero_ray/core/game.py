@@ -51,6 +51,10 @@ class GameSpec:
     """Boards only: `[A]` int32, the cell `(plane * H + row) * W + column` of a stack of planes in which a convolutional
     network says how probable each action is; -1 for actions that have no place on the board, such as a pass. Without
     them the policy is a dense layer, whose size is that of the board times A."""
+    turn_cells: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """Boards only: `[H * W]` int, where every player sees the board from his own side: cell i of what the next player
+    sees is cell `turn_cells[i]` of what the mover saw. A convolutional network turns its latent states likewise, which
+    no convolution could learn. Only where turns alternate."""
 
 
 class Game(ABC):

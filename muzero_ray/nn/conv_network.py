@@ -32,6 +32,7 @@ class ConvNetwork(Network):
         representation:  h  = scale(blocks(relu(N(conv(o)))))
         dynamics:        h' = scale(blocks(h + relu(N(conv([h, a])))))          where a is pictured
                          h' = scale(blocks(h + relu(N(conv(h) + E[a]))))        else
+                         and h' turned round, where players see the board from their own sides (`turn_cells`)
         prediction:      [u | v] = relu(P1 h + p1), the same in every cell
                          y = relu(S1 v + s1)                                     of all cells at once
                          [reward logits | value logits | turn logit] = S2 y + s2
@@ -61,6 +62,7 @@ class ConvNetwork(Network):
     """
 
     action_planes: Tensor  # [A, H, W, P] uint8, where the game draws its actions
+    turn_cells: Tensor  # [H * W] int64, where each player sees the board from his own side
     policy_index: Tensor  # [A] int64, where policy logits are told by the cell: which of them is an action's
 
     def __init__(self, config: NetworkConfig, spec: GameSpec, consistency: bool) -> None:
@@ -90,6 +92,9 @@ class ConvNetwork(Network):
         self.draws_actions = drawn > 0
         self.dynamics_norm = nn.GroupNorm(1, channels)
         self.dynamics_blocks = nn.Sequential(*(Block(channels) for _ in range(config.blocks)))
+        self.turns_board = spec.turn_cells is not None
+        if spec.turn_cells is not None:
+            self.register_buffer("turn_cells", torch.from_numpy(spec.turn_cells.astype(np.int64)), persistent=False)
 
         self.policy_is_by_cell = spec.action_cells is not None
         self._hidden_planes = [channels if self.policy_is_by_cell else FEW_PLANES, FEW_PLANES]
@@ -147,7 +152,10 @@ class ConvNetwork(Network):
         if not self.draws_actions:
             x = x + self.action_rows(actions)[:, :, None, None]
         x = F.relu(self.dynamics_norm(x), inplace=True) + boards.permute(0, 3, 1, 2)
-        return _to_latents(self.dynamics_blocks(x))
+        reached = _to_latents(self.dynamics_blocks(x))
+        if self.turns_board:
+            reached = reached.view(-1, *self._cells).index_select(1, self.turn_cells).flatten(1)
+        return reached
 
     def predict(self, latents: Tensor) -> Heads:
         """See `Network.predict`."""
@@ -216,6 +224,10 @@ def _board_shape(spec: GameSpec) -> tuple[int, int, int]:
         raise ValueError(
             f"spec.action_planes: must have shape [{spec.num_actions}, P, {height}, {width}], got {drawn.shape}"
         )
+    if spec.turn_cells is not None and sorted(spec.turn_cells.tolist()) != list(range(height * width)):
+        raise ValueError(f"spec.turn_cells: must hold each of the {height * width} cells once, got {spec.turn_cells}")
+    if spec.turn_cells is not None and not spec.alternating:
+        raise ValueError("spec.turn_cells: needs a game whose turns alternate; leave it out")
     if cells is not None and cells.shape != (spec.num_actions,):
         raise ValueError(f"spec.action_cells: must have shape [{spec.num_actions}], got {cells.shape}")
     return planes, height, width

@@ -269,3 +269,20 @@ def test_a_clone_goes_on_independently(name: str) -> None:
     answer = game.step(action)
     np.testing.assert_array_equal(answer[0], expected[0])
     assert answer[1:] == expected[1:]
+
+
+@pytest.mark.parametrize(("name", "axes"), [("chess", (1,)), ("shogi", (1, 2)), ("go9", ())])
+def test_the_next_player_sees_the_board_turned_as_the_spec_says(name: str, axes: tuple[int, ...]) -> None:
+    game = load_game(name)()
+    before, _ = game.reset(0)
+    cells = game.spec.turn_cells
+    assert (cells is None) == (axes == ())
+    if cells is not None:
+        grid = np.arange(len(cells)).reshape(1, *before.shape[1:])
+        assert cells.tolist() == np.flip(grid, axes).ravel().tolist()
+        # What was mine is the other's, in the same planes, turned; but for the few squares that the move touched.
+        after, *_ = game.step(int(np.flatnonzero(game.legal_actions())[0]))
+        pieces = {"chess": 6, "shogi": 14}[name]
+        mine_before = before[:pieces].reshape(pieces, -1)[:, cells]
+        others_after = after[pieces : 2 * pieces].reshape(pieces, -1)
+        assert (mine_before != others_after).sum() == 2

@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from muzero_ray.adapters.loading import load_game, shipped_games
+from muzero_ray.app.config_io import game_file, make_config
+from muzero_ray.app.misfits import misfits, opponent_misfits
 from muzero_ray.core.config import Config
 from muzero_ray.core.game_loader import games_folder
 from muzero_ray.core.support import support_bins
@@ -28,7 +30,16 @@ def config_of(name: str) -> Config:
 
 
 def test_every_shipped_game_has_a_configuration_and_every_configuration_a_game() -> None:
-    assert sorted(path.stem for path in CONFIGS.glob("*.yaml")) == shipped_games()
+    names = [*shipped_games(), "open_spiel"]  # which serves all games that are named open_spiel:NAME
+    assert sorted(path.stem for path in CONFIGS.glob("*.yaml")) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    "game", ["open_spiel:breakthrough", "open_spiel:dots_and_boxes", "open_spiel:go(board_size=5)"]
+)
+def test_any_game_of_open_spiel_has_options_that_fit_it(game: str) -> None:
+    config = make_config(game_file(game), {"game": game})
+    assert misfits(config, load_game(game)().spec) + opponent_misfits(config) == []
 
 
 @pytest.mark.parametrize("name", shipped_games())

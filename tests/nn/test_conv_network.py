@@ -23,6 +23,8 @@ GAMES = {
         PLAIN_BOARD, num_actions=12, action_cells=np.array([0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11], np.int32)
     ),
     "frames": dataclasses.replace(BOARD, observation_dtype="uint8"),
+    # Each player sees the six cells from the other end.
+    "turned_boards": dataclasses.replace(BOARD, turn_cells=np.arange(6)[::-1]),
     "turns_that_do_not_alternate": dataclasses.replace(BOARD, alternating=False),
 }
 
@@ -174,6 +176,8 @@ def test_the_kind_of_network_is_the_configured_one():
         ({"observation_shape": (12,), "action_planes": None}, r"network.kind: 'conv' needs observations \[C, H, W\]"),
         ({"observation_shape": (2, 3, 2)}, r"spec.action_planes: must have shape \[5, P, 3, 2\], got \(5, 2, 2, 3\)"),
         ({"num_actions": 6}, r"spec.action_planes: must have shape \[6, P, 2, 3\]"),
+        ({"turn_cells": np.zeros(6, int)}, r"spec.turn_cells: must hold each of the 6 cells once"),
+        ({"turn_cells": np.arange(6), "alternating": False}, r"spec.turn_cells: needs a game whose turns alternate"),
         ({"action_cells": np.zeros(4, np.int32)}, r"spec.action_cells: must have shape \[5\], got \(4,\)"),
     ],
 )

@@ -39,7 +39,11 @@ class NaiveConv:
         else:
             x = self._convolve("dynamics_1", np.concatenate([state, self._spec.action_planes[action]]))
         x = state + np.maximum(self._norm("dynamics_norm", x), 0)
-        return self._scaled(self._blocks("dynamics_blocks", x))
+        reached = self._scaled(self._blocks("dynamics_blocks", x))
+        if self._spec.turn_cells is None:
+            return reached
+        turned = [plane.ravel()[self._spec.turn_cells].reshape(plane.shape) for plane in reached]
+        return np.array(turned)
 
     def predict(self, state: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs of the scalar heads, joined, and policy logits."""
