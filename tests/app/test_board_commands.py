@@ -209,6 +209,8 @@ def test_a_person_leaves_a_terminal_by_a_key(program, runs, key):
 def _take_terminal() -> None:
     """Makes standard input the terminal that controls this process, so that Ctrl-C reaches it."""
     import fcntl
+    import signal
     import termios
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which is ignored where the tests run in the background of a shell
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
