@@ -12,12 +12,15 @@ from muzero_ray.adapters.loading import shipped_games
 from muzero_ray.app.config_io import game_file, make_config
 from muzero_ray.core.config import Config
 
+_SMALL = {"search.num_simulations": 2, "self_play.games_per_actor": 4, "reanalyze.batch_size": 8, "train.batch_size": 8}
+"""What is compiled depends on the kinds of numbers, not on how many there are."""
+
 
 def main() -> int:
     """Plays, stores, samples and searches again a little with every shipped game."""
     began = time.perf_counter()
     for game in shipped_games():
-        warm_up(make_config(game_file(game), {"game": game}))
+        warm_up(make_config(game_file(game), {"game": game, **_SMALL}))
     print(f"compiled what the games need in {time.perf_counter() - began:.0f} s", file=sys.stderr)
     return 0
 
