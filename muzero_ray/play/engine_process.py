@@ -90,7 +90,7 @@ class EngineProcess:
         try:
             self._stdin.write(f"{line}\n".encode())
         except (OSError, ValueError) as error:  # ValueError: closed by an earlier failure
-            raise self._failure(f"has ended; it cannot be told {line!r}") from error
+            raise self._failure("has ended") from error
 
     def read_line(self, deadline: float) -> str:
         """The next line of its output, without its end; waits for it until a time of `time.monotonic`."""
