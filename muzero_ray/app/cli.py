@@ -103,6 +103,11 @@ def evaluate(argv: list[str]) -> int:
         from muzero_ray.play.evaluation import evaluate as play_episodes
 
         agent = Agent(config, checkpoint.weights())
+        if agent.spec.num_players == 2:
+            raise UserError(
+                f"evaluate: wanted a game for one player, {game_label(config.game)} is for 2; "
+                f"{PROGRAM} match {chosen.run} --opponent uct:100 measures it"
+            )
         seeds = evaluation_seeds(config.seed, chosen.episodes or config.evaluate.final_episodes)
         began = time.perf_counter()
         episodes = play_episodes(

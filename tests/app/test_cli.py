@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from reference.tiny_agents import make_agent_run
 
 from muzero_ray.app import cli, config_io
 from muzero_ray.app.checkpoint import save_best, save_checkpoint
@@ -336,7 +337,8 @@ def fake_agent(monkeypatch):
 
     def make_agent(config, weights):
         made.append((config, weights))
-        return SimpleNamespace(make_game="game", planner="planner", model="model")
+        spec = SimpleNamespace(num_players=1)
+        return SimpleNamespace(make_game="game", planner="planner", model="model", spec=spec)
 
     def evaluate(make_game, planner, model, seeds, *, num_simulations=None):
         print("Hello from a game library")
@@ -381,6 +383,13 @@ def test_evaluate_plays_as_many_episodes_as_the_run_says(in_folder, fake_agent, 
     run = make_run(in_folder, evaluate={"final_episodes": 17})
     assert cli.main(["evaluate", str(run.path), "--json"]) == 0
     assert len(json.loads(capfd.readouterr().out)["returns"]) == 17
+
+
+def test_evaluate_of_a_game_for_two_points_to_match(tmp_path, capsys):
+    run = make_agent_run(tmp_path, "tictactoe")
+    assert cli.main(["evaluate", str(run)]) == 2
+    told = capsys.readouterr().err
+    assert "evaluate: wanted a game for one player, tictactoe is for 2; muzero-ray match" in told
 
 
 def test_evaluate_refuses_what_is_not_there(in_folder, fake_agent, capsys):
