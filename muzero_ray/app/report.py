@@ -124,7 +124,8 @@ def _draw_strength(axes: Any, curve: Curve) -> None:
     for name, (elo, _, _) in newest.ratings.items():
         if not name.startswith("agent:"):
             axes.axhline(elo, color="0.5", linewidth=0.8, linestyle="--")
-            axes.annotate(name, (0, elo), xytext=(3, 3), textcoords="offset points", color="0.4", fontsize="small")
+            place = {"xycoords": ("axes fraction", "data"), "xytext": (0, 3), "textcoords": "offset points"}
+            axes.annotate(name, (0.01, elo), ha="left", color="0.4", fontsize="small", **place)
     axes.set(ylabel=f"Elo ({next(iter(newest.ratings))} = 0)")
 
 

@@ -15,6 +15,7 @@ from muzero_ray.app import report
 from muzero_ray.app.curve import Curve, EvaluationPoint
 from muzero_ray.app.run_folder import RunFolder
 from muzero_ray.core.config import Config, SystemConfig, TrainConfig
+from muzero_ray.core.reports import Strength
 
 
 @pytest.fixture
@@ -159,3 +160,21 @@ def test_texts_are_drawn_in_columns_on_frames_of_one_size():
     assert narrow.shape == wide.shape
     ink = [np.flatnonzero((frame < 128).any(axis=(0, 2))) for frame in (narrow, wide)]
     assert abs(ink[0].max() - ink[1].max()) <= 3
+
+
+def test_picture_of_a_game_for_two_shows_strength_and_the_fixed_opponents(tmp_path):
+    curve = Curve(tmp_path / "curve.jsonl")
+    for step, elo in ((100, 50.0), (200, 150.0)):
+        ratings = {
+            "random": (0.0, 0.0, 0.0),
+            "uct:100": (90.0, 80.0, 100.0),
+            f"agent:{step // 8}": (elo, elo - 9, elo + 9),
+        }
+        strength = Strength(elo, (elo - 9, elo + 9), True, ratings, ())
+        curve.add_evaluation(EvaluationPoint.of(step, step // 8, 1.0, [1.0, -1.0], strength))
+    report.draw_learning_curve(tmp_path / "curve.png", curve, "tictactoe")
+    picture = Image.open(tmp_path / "curve.png")
+    assert picture.size == (1200, 675)
+    summary = report.summarize(Config(), curve, env_steps=200, training_steps=25, seconds=1.0)
+    assert summary["strength"]["elo"] == 150.0
+    assert summary["strength"]["ratings"]["uct:100"] == (90.0, 80.0, 100.0)
