@@ -102,7 +102,7 @@ def gumbel_search(
         gumbel = np.take_along_axis(gumbel, tree.candidates[:, ROOT], axis=1)
         priors = softmax(root_logits)
         kept = np.take_along_axis(priors, tree.candidates[:, ROOT], axis=1).sum(axis=1)
-        rests = (1.0 - kept) / kept
+        rests = np.maximum(0.0, 1.0 - kept) / kept  # rounding may leave a little more than 1
     policies = np.empty((size, tree.num_candidates), np.float64)
     rule = tuple(kernels.GumbelRule(NORMALIZATIONS[q_normalization], float(q_floor), float(c_visit), float(c_scale)))
 
@@ -137,7 +137,7 @@ def with_the_rest(tree: Tree, policies: np.ndarray, priors: np.ndarray) -> np.nd
     assert tree.candidates is not None
     np.put_along_axis(others, tree.candidates[:, ROOT], 0.0, axis=1)
     mass = others.sum(axis=1, keepdims=True)
-    lacking = 1.0 - policies.sum(axis=1, keepdims=True)
+    lacking = np.maximum(0.0, 1.0 - policies.sum(axis=1, keepdims=True))
     shared: np.ndarray = tree.over_actions(policies) + others * lacking / np.where(mass > 0, mass, 1.0)
     return shared
 
