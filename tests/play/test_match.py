@@ -298,3 +298,18 @@ def test_a_table_tells_players_the_game_the_moves_and_the_newest_observation() -
         opening_moves=1,
     )
     assert seen
+
+
+def test_an_agent_that_does_not_search_never_beats_the_expert() -> None:
+    agent = AgentPlayer("agent", FakePlanner(), FakeModel(9))
+    result = play_match(load_game("tictactoe"), agent, OpponentPlayer(ExpertOpponent), games=10)
+    assert result.wins == 0
+
+
+@pytest.mark.parametrize("make_opponent", [RandomOpponent, ExpertOpponent])
+def test_a_match_is_the_same_every_time(make_opponent: type[Opponent]) -> None:
+    agent = AgentPlayer("agent", FakePlanner(), FakeModel(9))
+    first, second = (
+        play_match(load_game("tictactoe"), agent, OpponentPlayer(make_opponent), games=20) for _ in range(2)
+    )
+    assert first == second
