@@ -37,6 +37,9 @@ class GameSpec:
     """1 or 2. With 2, the game is zero-sum; `to_play` tells whose turn it is."""
     observation_dtype: str = "float32"
     """NumPy dtype name of an observation: "float32" for vectors and boards, "uint8" for frames."""
+    frame_stack: int = 1
+    """Frames `[C, H, W]` only: how many of the newest observations the network sees at once, the newest last. A game
+    hands out single frames; whoever asks the network stacks them (`core/frames.py`)."""
     value_bounds: tuple[float, float] | None = None
     """Smallest and largest value a state can have, when they are known: (-1, 1) in most board games."""
     alternating: bool = True
@@ -55,6 +58,14 @@ class GameSpec:
     """Boards only: `[H * W]` int, where every player sees the board from his own side: cell i of what the next player
     sees is cell `turn_cells[i]` of what the mover saw. A convolutional network turns its latent states likewise, which
     no convolution could learn. Only where turns alternate."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of what the network sees of a state: of an observation, or of `frame_stack` of them one
+        behind the other along the channels, `[frame_stack * C, H, W]`."""
+        if self.frame_stack == 1:
+            return self.observation_shape
+        return (self.frame_stack * self.observation_shape[0], *self.observation_shape[1:])
 
 
 class Game(ABC):
