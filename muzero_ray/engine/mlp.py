@@ -35,7 +35,7 @@ class CompiledMLP:
         self._config = config
         self._discount = discount
         self._num_actions = spec.num_actions
-        self._observation_size = math.prod(spec.observation_shape)
+        self._observation_size = math.prod(spec.input_shape)
         frames = spec.observation_dtype == "uint8"
         self._observation_scale = np.float32(1 / 255 if frames else 1.0)
         self._normalizes_observations = config.normalize_observations and not frames

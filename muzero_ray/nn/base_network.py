@@ -73,7 +73,7 @@ class Network(nn.Module, ABC):
                 "state them in the game's spec or choose 'categorical'"
             )
         self.latent_size = latent_size
-        self.observation_size = math.prod(spec.observation_shape)
+        self.observation_size = math.prod(spec.input_shape)
         self.observation_scale = 1 / 255 if spec.observation_dtype == "uint8" else 1.0
         self.normalizes_observations = normalizes_observations
         self.num_actions = spec.num_actions

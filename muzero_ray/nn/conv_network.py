@@ -214,11 +214,11 @@ def _to_latents(planes: Tensor) -> Tensor:
 
 def _board_shape(spec: GameSpec) -> tuple[int, int, int]:
     """C_o, H and W of the game's observations, to which all else that it says of boards must fit."""
-    if len(spec.observation_shape) != 3:
+    if len(spec.input_shape) != 3:
         raise ValueError(
-            f"network.kind: 'conv' needs observations [C, H, W], got shape {spec.observation_shape}; choose 'mlp'"
+            f"network.kind: 'conv' needs observations [C, H, W], got shape {spec.input_shape}; choose 'mlp'"
         )
-    planes, height, width = spec.observation_shape
+    planes, height, width = spec.input_shape
     drawn, cells = spec.action_planes, spec.action_cells
     if drawn is not None and (drawn.ndim != 4 or (len(drawn), *drawn.shape[2:]) != (spec.num_actions, height, width)):
         raise ValueError(
