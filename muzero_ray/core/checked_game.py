@@ -266,6 +266,10 @@ class CheckedGame(Game):
             and (observation.dtype.kind != "f" or math.isfinite(np.vdot(observation, observation)))
         )
 
+    def evaluated(self) -> "CheckedGame":
+        """See `Game.evaluated`; that game is watched as well."""
+        return CheckedGame(self._game.evaluated(), name=self.name, report=self._report)
+
     def clone(self) -> Self:
         """See `Game.clone`; the copy is watched as well."""
         copied = copy.copy(self)

@@ -40,6 +40,9 @@ class GameSpec:
     frame_stack: int = 1
     """Frames `[C, H, W]` only: how many of the newest observations the network sees at once, the newest last. A game
     hands out single frames; whoever asks the network stacks them (`core/frames.py`)."""
+    protocol: str = ""
+    """One line that says how results are made comparable, where a game can be played in more ways than one (Atari:
+    sticky actions, no-op starts, ...). A run prints and records it."""
     value_bounds: tuple[float, float] | None = None
     """Smallest and largest value a state can have, when they are known: (-1, 1) in most board games."""
     alternating: bool = True
@@ -120,6 +123,14 @@ class Game(ABC):
         With two players it changes with every move, unless the spec says that the game is not `alternating`.
         """
         return 0
+
+    def evaluated(self) -> "Game":
+        """The game as its results are reported: itself, unless training uses aids, such as clipped rewards.
+
+        Evaluation asks for it before the first `reset`, and does not use this object any more. Observations and actions
+        are those of this one's spec.
+        """
+        return self
 
     def clone(self) -> Self:
         """A game in the same state that goes on independently, for opponents that look ahead.

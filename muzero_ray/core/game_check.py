@@ -122,6 +122,16 @@ def spec_problems(game: Game, name: str | None = None) -> list[str]:
         "observation_dtype must be 'float32' or 'uint8'",
         spec.observation_dtype,
     )
+    stacked = spec.frame_stack
+    demand(isinstance(stacked, int) and stacked >= 1, "frame_stack must be a positive integer", stacked)
+    demand(
+        stacked == 1 or len(shape) == 3,
+        f"observation_shape must be that of a frame, (C, H, W), where frame_stack is {stacked}",
+        shape,
+    )
+    demand(
+        isinstance(spec.protocol, str) and "\n" not in spec.protocol, "protocol must be one line of text", spec.protocol
+    )
     if spec.value_bounds is not None:
         low, high = spec.value_bounds
         demand(bool(np.isfinite([low, high]).all()) and low < high, "value_bounds must be finite and rise", (low, high))

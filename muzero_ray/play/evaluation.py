@@ -120,7 +120,7 @@ class _Table:
     """A place where one game after another is played."""
 
     def __init__(self, make_game: Callable[[], Game]) -> None:
-        self.game = CheckedGame(make_game())
+        self.game = CheckedGame(make_game().evaluated())
 
     def start(self, index: int, seed: int) -> None:
         """Starts game number `index`."""

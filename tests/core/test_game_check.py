@@ -93,6 +93,12 @@ BROKEN = {
     "spec actions": (broken(spec=spec(num_actions=0)), "spec.num_actions must be a positive integer, got 0"),
     "spec players": (broken(spec=spec(num_players=3)), "spec.num_players must be 1 or 2, got 3"),
     "spec dtype": (broken(spec=spec(observation_dtype="float64")), "observation_dtype must be 'float32' or 'uint8'"),
+    "stack of none": (broken(spec=spec(frame_stack=0)), "spec.frame_stack must be a positive integer, got 0"),
+    "stack of vectors": (
+        broken(spec=spec(frame_stack=4)),
+        "spec.observation_shape must be that of a frame, (C, H, W), where frame_stack is 4, got (2,)",
+    ),
+    "protocol": (broken(spec=spec(protocol="a\nb")), "spec.protocol must be one line of text, got 'a\\nb'"),
     "bounds fall": (broken(spec=spec(value_bounds=(1.0, -1.0))), "value_bounds must be finite and rise, got (1.0, "),
     "bounds lopsided": (broken(spec=spec(value_bounds=(0.0, 1.0))), "value_bounds must be symmetric"),
     "bounds too narrow": (
@@ -235,6 +241,17 @@ def test_the_shared_answer_of_a_game_that_allows_everything_cannot_be_written_to
     game.reset(0)
     with pytest.raises(ValueError, match="read-only"):
         game.legal_actions()[0] = False
+
+
+def test_the_game_that_evaluation_plays_is_watched_as_well_and_keeps_its_name() -> None:
+    class Aided(Nim):
+        def evaluated(self) -> Game:
+            return broken(reward=lambda self: np.nan)()
+
+    game = CheckedGame(Aided(), name="mygame").evaluated()
+    game.reset(0)
+    with pytest.raises(GameError, match=r"mygame\.step: reward must be finite"):
+        game.step(0)
 
 
 @pytest.mark.parametrize("number", [1e30, -3e38])

@@ -8,6 +8,7 @@ from reference.counting_game import CountingGame
 from reference.fake_planner import FakeModel, FakePlanner
 
 from muzero_ray.adapters.loading import load_game
+from muzero_ray.core.game import Game
 from muzero_ray.core.types import Episode
 from muzero_ray.play.evaluation import Frames, evaluate, record_episode
 
@@ -41,6 +42,23 @@ def test_no_seeds_give_no_episodes() -> None:
 def test_a_truncated_episode_says_so() -> None:
     (episode,) = evaluate(lambda: CountingGame(2, truncates=True), FakePlanner(), FakeModel(), [0])
     assert episode.truncated
+
+
+class Aided(SeededLength):
+    """In training, rewards are made 1, and a game ends after its first step."""
+
+    def step(self, action: int) -> Any:
+        observation, _, _, truncated, info = super().step(action)
+        return observation, 1.0, True, truncated, info
+
+    def evaluated(self) -> Game:
+        return SeededLength()
+
+
+def test_aids_of_training_are_left_out() -> None:
+    (episode,) = evaluate(Aided, FakePlanner(), FakeModel(), [4])
+    assert episode == Episode((greedy_return(4),), 4, 4, False)
+    assert record_episode(Aided, FakePlanner(), FakeModel(), 4).episode == episode
 
 
 def test_evaluation_asks_for_no_noise_no_temperature_and_its_own_number_of_simulations() -> None:
