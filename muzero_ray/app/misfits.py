@@ -64,17 +64,26 @@ def misfits(config: Config, spec: GameSpec) -> list[str]:
 
 
 def _conv_misfits(config: Config, spec: GameSpec) -> list[str]:
-    """A convolutional network without a board, or in an engine that knows no such networks."""
-    if config.network.kind != "conv":
+    """A convolutional network without a board or frames, or in an engine that knows no such networks."""
+    kind = config.network.kind
+    if kind == "mlp":
         return []
     found = []
-    if len(spec.observation_shape) != 3:
+    if len(spec.input_shape) != 3:
+        what = "boards" if kind == "conv" else "frames"
         found.append(
-            f"network.kind: conv needs a game whose observations are boards [C, H, W], got shape "
+            f"network.kind: {kind} needs a game whose observations are {what} [C, H, W], got shape "
             f"{spec.observation_shape}; use mlp"
         )
+    elif kind == "image" and min(spec.input_shape[1:]) < 17:
+        found.append(
+            "network.kind: image needs frames of at least 17 x 17, for 16 x 16 pixels become one cell, got shape "
+            f"{spec.observation_shape}; use conv, which keeps the size"
+        )
+    elif kind == "image" and any(said is not None for said in (spec.action_planes, spec.action_cells, spec.turn_cells)):
+        found.append("network.kind: image is for frames, got a board on which actions have places; use conv")
     if config.system.engine == "compiled":
-        found.append("system.engine: compiled runs networks of kind mlp only, got conv; use torch or auto")
+        found.append(f"system.engine: compiled runs networks of kind mlp only, got {kind}; use torch or auto")
     return found
 
 

@@ -59,8 +59,9 @@ class SearchConfig(Section):
 class NetworkConfig(Section):
     """The network: representation, dynamics and prediction."""
 
-    kind: Literal["mlp", "conv"] = "mlp"
-    """"mlp" for vector observations (others are flattened), "conv" for boards `[C, H, W]`: a residual tower."""
+    kind: Literal["mlp", "conv", "image"] = "mlp"
+    """"mlp" for vector observations (others are flattened), "conv" for boards `[C, H, W]`: a residual tower, "image"
+    for frames `[C, H, W]`: the same on a board of a sixteenth of their height and width (96 x 96 becomes 6 x 6)."""
     normalize_observations: bool = True
     """Whether floats are shifted and scaled to mean 0 and standard deviation 1 of all observations trained on so
     far, and clipped to +-5; off leaves them as they are. Frames (uint8) are divided by 255 in any case instead."""
@@ -69,11 +70,12 @@ class NetworkConfig(Section):
     hidden_size: int = Field(128, ge=1)
     """"mlp": width of the hidden layers of representation and dynamics."""
     head_size: int = Field(128, ge=1)
-    """Width of the hidden layer that reward, value and policy share ("conv": reward and value)."""
+    """Width of the hidden layer that reward, value and policy share ("conv", "image": reward and value)."""
     channels: int = Field(32, ge=1)
-    """"conv": planes of the latent state and of every layer (MuZero: 256)."""
+    """"conv", "image": planes of the latent state and of every layer (MuZero: 256, EfficientZero: 64)."""
     blocks: int = Field(2, ge=1)
-    """"conv": residual blocks of the representation, and of the dynamics (MuZero: 16)."""
+    """"conv", "image": residual blocks of the representation, and of the dynamics (MuZero: 16, EfficientZero: 1).
+    "image" has 2, 3 and 3 more, or so many if these are fewer, on the way down to the board."""
     value_head: Literal["categorical", "scalar"] = "categorical"
     """"categorical": a distribution over `value_support`; "scalar": one number within the game's value bounds."""
     support_transform: bool = True

@@ -1,7 +1,8 @@
-"""`ConvNetwork`: representation, dynamics and prediction for boards, as residual towers.
+"""`ConvNetwork`: representation, dynamics and prediction for boards and frames, as residual towers.
 
 What it computes is written out in the class's docstring. It plans with latent states that are boards
-themselves and travel flattened, so that search, loss and learner treat it as they treat the MLP.
+themselves and travel flattened, so that search, loss and learner treat it as they treat the MLP. Frames
+come to it as a board, too: through a `downsampling.Downsampling`.
 """
 
 from typing import Final
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 from muzero_ray.core.config import NetworkConfig
 from muzero_ray.core.game import GameSpec
 from muzero_ray.nn.base_network import Heads, Network, scale_latent, zero_
+from muzero_ray.nn.blocks import convolution, tower
+from muzero_ray.nn.downsampling import Downsampling
 
 FEW_PLANES: Final = 4
 """Planes to which a latent state is reduced before a dense layer reads all cells at once."""
@@ -38,6 +41,10 @@ class ConvNetwork(Network):
                          [reward logits | value logits | turn logit] = S2 y + s2
                          policy logits = Q u + q in every cell, see below        where `action_cells` are given
                          policy logits = Q u + q of all cells at once            else
+
+    Frames have a `downsampling` in place of relu(N(conv(o))), and no pictures of actions. Of an action as MuZero feeds
+    it to the dynamics of Atari, a plane of ones among planes of zeros, E[a] is what a convolution of 1 x 1 makes; one
+    of 3 x 3 would differ from it at the border only.
 
     A layer that is the same in every cell is a convolution of 1 x 1. With `action_cells`, Q says in every cell
     and for every plane of moves how probable the move is, as in AlphaZero, and an action reads its own cell;
@@ -65,8 +72,10 @@ class ConvNetwork(Network):
     turn_cells: Tensor  # [H * W] int64, where each player sees the board from his own side
     policy_index: Tensor  # [A] int64, where policy logits are told by the cell: which of them is an action's
 
-    def __init__(self, config: NetworkConfig, spec: GameSpec, consistency: bool) -> None:
-        planes, height, width = _board_shape(spec)
+    def __init__(
+        self, config: NetworkConfig, spec: GameSpec, consistency: bool, downsampling: Downsampling | None = None
+    ) -> None:
+        height, width = _board_shape(spec) if downsampling is None else downsampling.board
         channels, head, cells = config.channels, config.head_size, height * width
         super().__init__(
             config,
@@ -79,11 +88,13 @@ class ConvNetwork(Network):
         self._cells = (cells, channels)
         self._scalar_sizes = [self.reward_size, self.value_size, self.turn_size]
 
-        self.representation_1 = _convolution(planes, channels)
-        self.representation_norm = nn.GroupNorm(1, channels)
-        self.representation_blocks = nn.Sequential(*(Block(channels) for _ in range(config.blocks)))
+        self.downsampling = downsampling
+        if downsampling is None:
+            self.representation_1 = convolution(spec.input_shape[0], channels)
+            self.representation_norm = nn.GroupNorm(1, channels)
+        self.representation_blocks = tower(channels, config.blocks)
         drawn = 0 if spec.action_planes is None else spec.action_planes.shape[1]
-        self.dynamics_1 = _convolution(channels + drawn, channels)
+        self.dynamics_1 = convolution(channels + drawn, channels)
         if spec.action_planes is None:
             self.action_rows = nn.Embedding(spec.num_actions, channels)
         else:
@@ -91,7 +102,7 @@ class ConvNetwork(Network):
             self.register_buffer("action_planes", torch.from_numpy(by_cell), persistent=False)
         self.draws_actions = drawn > 0
         self.dynamics_norm = nn.GroupNorm(1, channels)
-        self.dynamics_blocks = nn.Sequential(*(Block(channels) for _ in range(config.blocks)))
+        self.dynamics_blocks = tower(channels, config.blocks)
         self.turns_board = spec.turn_cells is not None
         if spec.turn_cells is not None:
             self.register_buffer("turn_cells", torch.from_numpy(spec.turn_cells.astype(np.int64)), persistent=False)
@@ -138,8 +149,11 @@ class ConvNetwork(Network):
         x = observations.float()
         if self.observation_scale != 1.0:
             x = x * self.observation_scale
-        x = self.representation_1(x.contiguous(memory_format=torch.channels_last))
-        x = F.relu(self.representation_norm(x), inplace=True)
+        x = x.contiguous(memory_format=torch.channels_last)
+        if self.downsampling is not None:
+            x = self.downsampling(x)
+        else:
+            x = F.relu(self.representation_norm(self.representation_1(x)), inplace=True)
         return _to_latents(self.representation_blocks(x))
 
     def step(self, latents: Tensor, actions: Tensor) -> Tensor:
@@ -188,37 +202,18 @@ class ConvNetwork(Network):
         return prediction
 
 
-class Block(nn.Module):
-    """A residual block of C planes: x + conv(relu(N(conv(x)))); see `ConvNetwork`."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.convolution_1 = _convolution(channels, channels)
-        self.norm = nn.GroupNorm(1, channels)
-        self.convolution_2 = _convolution(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, H, W]` to the same."""
-        change: Tensor = self.convolution_2(F.relu(self.norm(self.convolution_1(x)), inplace=True))
-        return change.add_(x)
-
-
-def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
-
-
 def _to_latents(planes: Tensor) -> Tensor:
     """`[B, C, H, W]` to `[B, H * W * C]` in [0, 1]."""
     return scale_latent(planes.permute(0, 2, 3, 1).flatten(1))
 
 
-def _board_shape(spec: GameSpec) -> tuple[int, int, int]:
-    """C_o, H and W of the game's observations, to which all else that it says of boards must fit."""
+def _board_shape(spec: GameSpec) -> tuple[int, int]:
+    """H and W of the game's observations, to which all else that it says of boards must fit."""
     if len(spec.input_shape) != 3:
         raise ValueError(
             f"network.kind: 'conv' needs observations [C, H, W], got shape {spec.input_shape}; choose 'mlp'"
         )
-    planes, height, width = spec.input_shape
+    height, width = spec.input_shape[1:]
     drawn, cells = spec.action_planes, spec.action_cells
     if drawn is not None and (drawn.ndim != 4 or (len(drawn), *drawn.shape[2:]) != (spec.num_actions, height, width)):
         raise ValueError(
@@ -230,4 +225,4 @@ def _board_shape(spec: GameSpec) -> tuple[int, int, int]:
         raise ValueError("spec.turn_cells: needs a game whose turns alternate; leave it out")
     if cells is not None and cells.shape != (spec.num_actions,):
         raise ValueError(f"spec.action_cells: must have shape [{spec.num_actions}], got {cells.shape}")
-    return planes, height, width
+    return height, width

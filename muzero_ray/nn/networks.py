@@ -1,7 +1,7 @@
 """The network for vectors, the choice of a network, and how the weights of any travel.
 
 `MuZeroNetwork` states the three functions of the paper for vector observations; it computes no loss
-and keeps no search state. Boards have `conv_network.ConvNetwork`. The arithmetic of representation,
+and keeps no search state. Boards and frames have `conv_network.ConvNetwork`. The arithmetic of representation,
 dynamics and prediction is written out once, in the class's docstring: `engine` follows the same
 formulas from the published weights.
 """
@@ -17,6 +17,7 @@ from muzero_ray.core.game import GameSpec
 from muzero_ray.core.types import Weights
 from muzero_ray.nn.base_network import Heads, Network, scale_latent, zero_
 from muzero_ray.nn.conv_network import ConvNetwork
+from muzero_ray.nn.downsampling import Downsampling
 
 OBSERVATION_CLIP: Final = 5.0
 """Largest magnitude of a normalised observation: one unlike all before it must not drown the others."""
@@ -129,6 +130,8 @@ def build_network(config: NetworkConfig, spec: GameSpec, consistency: bool, seed
         torch.default_generator.manual_seed(seed)
         if config.kind == "conv":
             return ConvNetwork(config, spec, consistency)
+        if config.kind == "image":
+            return ConvNetwork(config, spec, consistency, Downsampling(spec, config.channels, config.blocks))
         return MuZeroNetwork(config, spec, consistency)
 
 

@@ -1,5 +1,6 @@
 """Combinations of options and games that must be refused before anything starts."""
 
+import numpy as np
 import pytest
 
 from muzero_ray.app.misfits import game_mistakes, misfits, opponent_misfits
@@ -57,6 +58,35 @@ def test_a_convolutional_network_is_not_compiled():
     assert misfits(config(network=CONV, search=BOUNDS, system={"engine": "compiled"}), BOARD) == [
         "system.engine: compiled runs networks of kind mlp only, got conv; use torch or auto"
     ]
+
+
+IMAGE = {"network": {"kind": "image"}}
+DRAWN = GameSpec(observation_shape=(2, 19, 19), num_actions=3, action_cells=np.arange(3, dtype=np.int32))
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        (
+            VECTOR,
+            "network.kind: image needs a game whose observations are frames [C, H, W], got shape (4,); use mlp",
+        ),
+        (
+            GameSpec(observation_shape=(3, 20, 16), num_actions=2),
+            "network.kind: image needs frames of at least 17 x 17, for 16 x 16 pixels become one cell, got shape "
+            "(3, 20, 16); use conv, which keeps the size",
+        ),
+        (DRAWN, "network.kind: image is for frames, got a board on which actions have places; use conv"),
+    ],
+)
+def test_a_network_for_images_needs_frames(spec, told):
+    assert misfits(config(**IMAGE), spec) == [told]
+
+
+def test_a_network_for_images_is_let_through_on_frames_but_not_compiled():
+    assert misfits(config(**IMAGE), FRAMES) == []
+    (told,) = misfits(config(**IMAGE, system={"engine": "compiled"}), FRAMES)
+    assert told == "system.engine: compiled runs networks of kind mlp only, got image; use torch or auto"
 
 
 def test_buffer_without_memory_for_what_training_waits_for_is_told_how_much_it_needs():
