@@ -5,8 +5,11 @@ A actions. Every type checks itself where data enters (`check`), and computes no
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+from muzero_ray.core.frames import stack_frames
 
 Weights = dict[str, np.ndarray]
 """A network's parameters by name, float32, as published by the trainer: torch's `state_dict` in NumPy."""
@@ -84,7 +87,7 @@ class Batch:
     been recorded of a running game, nothing counts.
     """
 
-    observations: np.ndarray  # [B, ...] the state each window starts from
+    observations: np.ndarray  # [B, ...] the state each window starts from, as a network sees it: `spec.input_shape`
     actions: np.ndarray  # [B, K] int32; drawn at random where the game is over
     target_values: np.ndarray  # [B, K + 1] float32, for the player to move in that state
     value_mask: np.ndarray  # [B, K + 1]
@@ -99,6 +102,20 @@ class Batch:
     same_player: np.ndarray | None = None  # [B, K] float32; 1 where who played actions[:, k] is to move in the state
     # reached; only for networks that learn whose turn comes next
     turn_mask: np.ndarray | None = None  # [B, K]; 1 where both states are recorded
+    frames: np.ndarray | None = None  # [B, n + K, C, H, W] uint8; only where observations and next_observations are
+    # stacks of n frames, and views of these: so every frame is there once, and travels once
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: without the views of `frames`."""
+        views = () if self.frames is None else ("observations", "next_observations")
+        return {name: value for name, value in self.__dict__.items() if name not in views}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """From pickle: the views are made anew."""
+        self.__dict__.update(state)
+        if self.frames is not None:
+            stacks = stack_frames(self.frames, self.frames.shape[1] - self.actions.shape[1])
+            self.__dict__.update(observations=stacks[:, 0], next_observations=stacks[:, 1:])
 
     def check(self) -> None:
         """Raises ValueError, naming the field, if shapes or finiteness are wrong."""

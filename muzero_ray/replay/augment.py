@@ -42,10 +42,11 @@ class Augmenter:
             actions=actions,
             target_policies=policies,
             next_observations=None if seen is None else self._turn_planes(seen, which),
+            frames=None,  # of boards that are not turned
         )
 
     def _turn_planes(self, planes: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """`[B, ..., H, W]`, each row of B turned by its own symmetry."""
+        """`[B, ..., H, W]`, each row of B turned by its own symmetry; stacked frames are so many planes more."""
         flat = planes.reshape(len(planes), -1, planes.shape[-2] * planes.shape[-1])
         turned = np.take_along_axis(flat, self._cells[which][:, np.newaxis], axis=2)
         return turned.reshape(planes.shape)

@@ -12,11 +12,14 @@ from muzero_ray.core.rng import pack_generator, unpack_generator
 from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory
 from muzero_ray.replay.augment import Augmenter
 from muzero_ray.replay.batching import Windows, make_windows
+from muzero_ray.replay.observation_store import observation_bytes
 from muzero_ray.replay.ring import MOVE, TERMINATED, StateRing, States
+from muzero_ray.replay.stacking import StackedStates
 from muzero_ray.replay.sum_tree import SumTree
 
 ValueFunction = Callable[[np.ndarray], np.ndarray]
-"""`[n, ...]` observations to the `[n]` values of these states, each for the player to move there."""
+"""`[n, ...]` observations, as the network sees them, to the `[n]` values of these states, each for the player to move
+there."""
 
 PRIORITY_EPSILON = 1e-6
 """Added to every TD error, so that a state without error is drawn again one day."""
@@ -39,6 +42,9 @@ class ReplayBuffer:
     Every state in which an action was played is equally likely to be drawn, whatever the length of its
     game; if `prioritized`, in proportion to (|TD error| + epsilon)^priority_exponent, new states with the
     largest such value yet, and the importance weights of a batch correct for it.
+
+    Observations are handed out as a network sees them, `spec.input_shape`: frames are kept once each and stacked
+    here. A state of which an earlier frame is gone, though its game had one, is not drawn.
 
     Source: prioritized replay as in Schaul et al., arXiv:1511.05952.
     """
@@ -69,7 +75,8 @@ class ReplayBuffer:
             spec: of the game.
             capacity_steps: states kept, the oldest leave first. The last state of a finished game is one
                 of them, so there is room for a few transitions less.
-            capacity_bytes: memory for them; the smaller of the two limits holds.
+            capacity_bytes: memory for them; the smaller of the two limits holds. Where observations are compressed,
+                it is their true sizes that count.
             batch_size: B, windows in a batch.
             unroll_steps: K, steps of a window.
             td_steps: rewards added up before a value target bootstraps.
@@ -88,7 +95,7 @@ class ReplayBuffer:
         Raises:
             ValueError: if there is not room for two states.
         """
-        bytes_per_state = self.bytes_per_state(spec)
+        bytes_per_state, slot_bytes = self.bytes_per_state(spec), _bytes_per_slot(spec)
         if capacity_bytes < 2 * bytes_per_state:
             raise ValueError(
                 f"replay: capacity_bytes must hold at least 2 states of {bytes_per_state} bytes, got {capacity_bytes}"
@@ -109,20 +116,24 @@ class ReplayBuffer:
         self._augmenter = Augmenter(spec.symmetries) if augment and spec.symmetries else None
         self._rng = rng
         self._value_function: ValueFunction | None = None
-        self._bytes_per_state = bytes_per_state
-        self._ring = StateRing(spec, min(capacity_steps, capacity_bytes // bytes_per_state))
+        self._slot_bytes = slot_bytes
+        slots = capacity_bytes // (slot_bytes + observation_bytes(spec).least)
+        self._ring = StateRing(spec, min(capacity_steps, slots))
+        # All slots are paid for from the start, so that what fits does not depend on how many have been used.
+        self._observation_bytes = capacity_bytes - self._ring.capacity * slot_bytes
+        self._stacks = StackedStates(self._ring, spec)
         self._tree = SumTree(self._ring.capacity)
         self._max_priority = 1.0
         self._total_steps = 0
 
     @staticmethod
     def bytes_per_state(spec: GameSpec) -> int:
-        """Memory that one state of a game takes, its priority included."""
-        return States.allocate(spec, 1).nbytes + SumTree.BYTES_PER_SLOT
+        """Memory that one state of a game takes at most, its priority included."""
+        return _bytes_per_slot(spec) + observation_bytes(spec).most
 
     @property
     def capacity(self) -> int:
-        """States that there is room for."""
+        """States that there is room for, at most."""
         return self._ring.capacity
 
     @property
@@ -142,8 +153,8 @@ class ReplayBuffer:
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that the states held now take."""
-        return (self._ring.end_id - self._ring.first_id) * self._bytes_per_state
+        """Memory that is taken now."""
+        return self._ring.used_slots * self._slot_bytes + self._ring.observations.nbytes
 
     def add(self, trajectory: Trajectory) -> bool:
         """Stores a game or a piece of one; windows and returns run across the pieces of a game.
@@ -169,6 +180,7 @@ class ReplayBuffer:
         slots = self._ring.slots(self._ring.append(trajectory))
         self._tree.set(slots, np.where(self._ring.states.kinds[slots] == MOVE, self._max_priority, 0.0))
         self._total_steps += trajectory.num_steps
+        self._keep_within_budget()
         return True
 
     def bootstrap_from(self, value_function: ValueFunction) -> None:
@@ -185,7 +197,7 @@ class ReplayBuffer:
             ValueError: if the buffer is empty.
         """
         self._check_not_empty()
-        slots = self._tree.sample(self._batch_size, self._rng)
+        slots = self._draw(lambda count: self._tree.sample(count, self._rng), self._batch_size)
         probabilities = self._tree.priorities(slots) / self._tree.total
         weights = (1.0 / (self.num_steps * probabilities)) ** self._importance_exponent
         batch = self.windows(self._ring.ids(slots), (weights / weights.max()).astype(np.float32))
@@ -205,11 +217,9 @@ class ReplayBuffer:
             raise ValueError(f"replay: indices must lie in {self._ring.first_id}..{self._ring.end_id - 1}")
         shape = (len(indices), self._unroll_steps)
         random_actions = self._rng.integers(self._spec.num_actions, size=shape, dtype=np.int32)
-        observations = self._ring.states.observations
-        slots = self._ring.slots(indices)
         windows = make_windows(
             self._ring.states,
-            slots,
+            self._ring.slots(indices),
             random_actions,
             discount=self._discount,
             td_steps=self._td_steps,
@@ -219,11 +229,12 @@ class ReplayBuffer:
         if self._value_function is None:
             values = self._ring.states.root_values[windows.bootstrap_slots]
         else:
-            bootstraps = windows.bootstrap_slots.ravel()
-            values = self._value_function(observations[bootstraps]).reshape(windows.bootstrap_slots.shape)
+            bootstraps = self._stacks.read(windows.bootstrap_slots.ravel())
+            values = self._value_function(bootstraps).reshape(windows.bootstrap_slots.shape)
+        observations, next_observations, frames = self._observations_of(windows.slots)
         same_player, turn_mask = self._turns(windows) if self._with_turns else (None, None)
         return Batch(
-            observations=observations[windows.slots[:, 0]],
+            observations=observations,
             actions=windows.actions,
             target_values=windows.reward_sums + windows.bootstrap_weights * values,
             value_mask=windows.value_mask,
@@ -233,11 +244,37 @@ class ReplayBuffer:
             policy_mask=windows.policy_mask,
             importance_weights=np.ones(len(indices), np.float32) if importance_weights is None else importance_weights,
             indices=indices,
-            next_observations=observations[windows.slots[:, 1:]] if self._with_next_observations else None,
+            next_observations=next_observations,
             observation_mask=windows.observation_mask if self._with_next_observations else None,
             same_player=same_player,
             turn_mask=turn_mask,
+            frames=frames,
         )
+
+    def _observations_of(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """`observations`, `next_observations` and `frames` of a batch; `slots` of its windows are `[B, K + 1]`."""
+        if self._with_next_observations:
+            return self._stacks.read_windows(slots)
+        return self._stacks.read(slots[:, 0]), None, None
+
+    def _draw(self, draw: Callable[[int], np.ndarray], count: int) -> np.ndarray:
+        """Draws `[count]` slots, others in the place of those whose earlier frames are gone.
+
+        Args:
+            draw: draws about so many slots.
+            count: slots wanted.
+
+        Raises:
+            ValueError: if there are none that could be drawn.
+        """
+        slots = np.empty(0, dtype=np.int64)
+        while len(slots) < count:
+            drawn = draw(count - len(slots))
+            drawn = drawn[self._stacks.is_whole(drawn)]
+            if len(drawn) == 0:
+                self._check_any_whole()
+            slots = np.concatenate([slots, drawn])
+        return slots[:count]
 
     def _turns(self, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
         """`[B, K]` whether who moved moves again, and `[B, K]` where that counts: nobody moves in a finished game."""
@@ -284,14 +321,15 @@ class ReplayBuffer:
         """
         self._check_not_empty()
         ring = self._ring
-        indices = np.empty(0, dtype=np.int64)
-        while len(indices) < batch_size:
+
+        def draw(_: int) -> np.ndarray:
             # Few states are turned down: at most every second one is the last of its game.
-            drawn = self._rng.integers(ring.first_id, ring.end_id, size=batch_size)
-            worthwhile = ring.states.kinds[ring.slots(drawn)] != TERMINATED
-            indices = np.concatenate([indices, drawn[worthwhile]])[:batch_size]
-        slots = ring.slots(indices)
-        return ReanalyzeRequest(indices, ring.states.observations[slots], ring.states.legal_actions[slots])
+            slots = ring.slots(self._rng.integers(ring.first_id, ring.end_id, size=batch_size))
+            worthwhile: np.ndarray = slots[ring.states.kinds[slots] != TERMINATED]
+            return worthwhile
+
+        slots = self._draw(draw, batch_size)
+        return ReanalyzeRequest(ring.ids(slots), self._stacks.read(slots), ring.states.legal_actions[slots])
 
     def refresh(self, result: ReanalyzeResult) -> None:
         """Replaces policies and values by those of a repeated search, where what is stored is not newer.
@@ -346,6 +384,7 @@ class ReplayBuffer:
         self._max_priority = float(state["max_priority"]) if self._prioritized else 1.0
         self._tree = SumTree(self._ring.capacity)
         self._tree.set(slots, priorities)
+        self._keep_within_budget()
         self._total_steps = int(state["total_steps"])
         unpack_generator(self._rng, state["rng"])
 
@@ -360,6 +399,12 @@ class ReplayBuffer:
         assert np.isclose(self._tree.total, priorities.sum()), "a state that has left can be drawn"
         assert self._total_steps >= self.num_steps
 
+    def _keep_within_budget(self) -> None:
+        """Lets the oldest states go where compressed observations take more memory than there is."""
+        gone = self._ring.shrink_to(self._observation_bytes)
+        if len(gone):
+            self._tree.set(self._ring.slots(gone), np.zeros(len(gone)))
+
     def _present_cut(self) -> float:
         risen = min(1.0, self._total_steps / self._off_policy_cut_warmup) if self._off_policy_cut_warmup else 1.0
         return self._off_policy_cut * risen
@@ -367,3 +412,16 @@ class ReplayBuffer:
     def _check_not_empty(self) -> None:
         if self.num_steps == 0:
             raise ValueError("replay: nothing can be drawn from an empty buffer; add a trajectory first")
+
+    def _check_any_whole(self) -> None:
+        slots = self._ring.slots(self._ring.live_ids())
+        if not self._stacks.is_whole(slots[self._ring.states.kinds[slots] == MOVE]).any():
+            raise ValueError(
+                f"replay: nothing can be drawn: there is no state of which the {self._spec.frame_stack - 1} frames "
+                "before it are held; raise replay.capacity_mb or replay.capacity_steps"
+            )
+
+
+def _bytes_per_slot(spec: GameSpec) -> int:
+    """Memory that one slot takes, its priority included, besides what the store of observations takes for it."""
+    return States.allocate(spec, 1).nbytes + SumTree.BYTES_PER_SLOT + observation_bytes(spec).slot

@@ -1,7 +1,8 @@
-"""Storage of the replay buffer: a ring of game states in flat arrays, each linked to its successor.
+"""Storage of the replay buffer: a ring of game states in flat arrays, each linked to its neighbours in its game.
 
 It knows what is stored where, in which order it leaves, and how the pieces of a game join. What is drawn
-from it and how often is decided in `replay/buffer.py`, what is learnt from it in `replay/batching.py`.
+from it and how often is decided in `replay/buffer.py`, what is learnt from it in `replay/batching.py`;
+observations lie in a store of their own (`replay/observation_store.py`).
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.types import Trajectory
+from muzero_ray.replay.observation_store import make_store
 
 MOVE = 0
 """Kind of a state in which an action was played."""
@@ -19,11 +21,15 @@ TERMINATED = 1
 TRUNCATED = 2
 """Kind of the last state of a game whose clock was stopped."""
 
+FIRST = 0
+"""In the place of a link to the state before: there was none."""
+LOST = -1
+"""In the place of a link to the state before: there was one, which is not held."""
+
 
 class States(NamedTuple):
     """N states side by side, as compiled code takes them too. What a last state lacks is 0 there."""
 
-    observations: np.ndarray  # [N, ...] dtype of the game's spec
     actions: np.ndarray  # [N] int32; played in this state
     rewards: np.ndarray  # [N] float32; that followed, for the player who moved
     to_play: np.ndarray  # [N] int8; the player to move
@@ -33,12 +39,12 @@ class States(NamedTuple):
     weights_versions: np.ndarray  # [N] int64; of the network behind policy and value
     kinds: np.ndarray  # [N] uint8; MOVE, TERMINATED or TRUNCATED
     successors: np.ndarray  # [N] int32; how many states later the next state of the same game came; 0: not known
+    predecessors: np.ndarray  # [N] int32; how many states earlier the one before came, FIRST or LOST
 
     @classmethod
     def allocate(cls, spec: GameSpec, count: int) -> Self:
         """Makes room for `count` states. The operating system hands out the memory as it is written to."""
         return cls(
-            observations=np.zeros((count, *spec.observation_shape), dtype=spec.observation_dtype),
             actions=np.zeros(count, dtype=np.int32),
             rewards=np.zeros(count, dtype=np.float32),
             to_play=np.zeros(count, dtype=np.int8),
@@ -48,6 +54,7 @@ class States(NamedTuple):
             weights_versions=np.zeros(count, dtype=np.int64),
             kinds=np.zeros(count, dtype=np.uint8),
             successors=np.zeros(count, dtype=np.int32),
+            predecessors=np.zeros(count, dtype=np.int32),
         )
 
     @property
@@ -72,11 +79,12 @@ class StateRing:
     finished game T + 1 states are stored, of a running one only those in which an action was played.
 
     Successors always have larger ids and the smallest id leaves first, so the successor of a live state
-    is live. The converse is not kept: what precedes a live state may be gone.
+    is live. The converse does not hold: what precedes a live state may be gone.
 
     Attributes:
         capacity: number of slots.
         states: what the slots hold.
+        observations: what was seen in them.
         first_id: the oldest live id.
         end_id: one more than the newest live id.
         num_steps: live states of kind MOVE.
@@ -89,11 +97,18 @@ class StateRing:
             raise ValueError(f"replay: capacity must be at least 2 states, got {capacity}")
         self.capacity = capacity
         self.states = States.allocate(spec, capacity)
+        self.observations = make_store(spec, capacity)
         self.first_id = 0
         self.end_id = 0
         self.num_steps = 0
         self.num_games = 0
         self._open_games: dict[int, OpenGame] = {}  # by game id, the one that waits longest first
+        self._begun_at = 0  # the oldest id that ever was live here
+
+    @property
+    def used_slots(self) -> int:
+        """Slots that have been written to."""
+        return min(self.capacity, self.end_id - self._begun_at)
 
     def slots(self, ids: np.ndarray) -> np.ndarray:
         """The `[n]` slots of `[n]` live ids."""
@@ -142,12 +157,14 @@ class StateRing:
         ids = self._take(steps + ended - skipped)
         slots = self.slots(ids)
         self._write(piece, slots, skipped)
+        self.states.predecessors[slots[0]] = FIRST if piece.first_step + skipped == 0 else LOST
 
         # Asked again, because `_take` drops the open games whose newest state has left: so it does when states are
         # skipped, as nothing older is left then.
         before = self._open_games.pop(piece.game_id, None)
         if before and before.num_steps == piece.first_step:
-            self.states.successors[before.last_id % self.capacity] = ids[0] - before.last_id
+            link = ids[0] - before.last_id
+            self.states.successors[before.last_id % self.capacity] = self.states.predecessors[slots[0]] = link
         if not ended:
             self._open_games[piece.game_id] = OpenGame(int(ids[-1]), piece.first_step + steps)
         self.num_steps += steps - skipped
@@ -157,27 +174,40 @@ class StateRing:
     def _take(self, count: int) -> np.ndarray:
         """Claims the next `count` ids, and lets the states go whose slots they need."""
         ids = np.arange(self.end_id, self.end_id + count)
-        first_id = max(self.first_id, self.end_id + count - self.capacity)
+        self._let_go(max(self.first_id, self.end_id + count - self.capacity))
+        self.end_id += count
+        return ids
+
+    def shrink_to(self, observation_bytes: int) -> np.ndarray:
+        """Lets the oldest states go until their observations take no more than so many bytes; returns their ids."""
+        before = self.first_id
+        while self.observations.nbytes > observation_bytes:
+            self._let_go(self.first_id + 1)
+        return np.arange(before, self.first_id)
+
+    def _let_go(self, first_id: int) -> None:
+        """Forgets all states before `first_id`."""
         gone = self.slots(np.arange(self.first_id, min(first_id, self.end_id)))
         gone_steps = int((self.states.kinds[gone] == MOVE).sum())
         self.num_steps -= gone_steps
         self.num_games -= len(gone) - gone_steps
-        self.first_id, self.end_id = first_id, self.end_id + count
+        self.observations.clear(gone)
+        self.first_id = first_id
         while self._open_games:
             game_id, game = next(iter(self._open_games.items()))
             if game.last_id >= first_id:
                 break
             del self._open_games[game_id]
-        return ids
 
     def _write(self, piece: Trajectory, slots: np.ndarray, skipped: int) -> None:
         """Writes the states of a piece, without the first `skipped`, to `slots`."""
         states, steps = self.states, piece.num_steps
-        states.observations[slots] = piece.observations[skipped : skipped + len(slots)]
+        self.observations.write(slots, piece.observations[skipped : skipped + len(slots)])
         states.to_play[slots] = piece.to_play[skipped : skipped + len(slots)]
         states.weights_versions[slots] = piece.weights_version
         states.successors[slots] = 1
         states.successors[slots[-1]] = 0
+        states.predecessors[slots] = 1
 
         moves = slots[: steps - skipped]
         states.kinds[moves] = MOVE
@@ -200,6 +230,7 @@ class StateRing:
         """Copies of the live states in the order of their ids, and what else it takes to continue."""
         slots = self.slots(self.live_ids())
         state = {name: array[slots] for name, array in self.states._asdict().items()}
+        state |= self.observations.state_dict(slots)
         open_games = [(game_id, game.last_id, game.num_steps) for game_id, game in self._open_games.items()]
         state["end_id"] = np.asarray(self.end_id, dtype=np.int64)
         state["open_games"] = np.asarray(open_games, dtype=np.int64).reshape(-1, 3)
@@ -209,8 +240,10 @@ class StateRing:
         """Takes over the newest states of a `state_dict`, as many as there are slots.
 
         Raises:
-            ValueError: if the states are of another game.
+            ValueError: if the states are of another game, or damaged.
         """
+        if "predecessors" not in state:  # of a version that stacked no frames
+            state = {**state, "predecessors": _predecessors(state["successors"])}
         for name, array in self.states._asdict().items():
             if state[name].shape[1:] != array.shape[1:] or state[name].dtype != array.dtype:
                 raise ValueError(
@@ -218,9 +251,11 @@ class StateRing:
                     f"{state[name].dtype} of shape {state[name].shape[1:]}; the file is of another game"
                 )
         kept = min(len(state["kinds"]), self.capacity)
-        self.end_id = int(state["end_id"])
-        self.first_id = self.end_id - kept
-        slots = self.slots(self.live_ids())
+        end_id = int(state["end_id"])
+        slots = self.slots(np.arange(end_id - kept, end_id))
+        self.observations.load_state_dict(slots, state)
+        self.end_id = end_id
+        self.first_id = self._begun_at = end_id - kept
         for name, array in self.states._asdict().items():
             array[slots] = state[name][len(state[name]) - kept :]
         self.num_steps = int((self.states.kinds[slots] == MOVE).sum())
@@ -236,6 +271,7 @@ class StateRing:
         ids = self.live_ids()
         slots = self.slots(ids)
         kinds, successors = self.states.kinds[slots], self.states.successors[slots]
+        predecessors = self.states.predecessors[slots]
         assert len(ids) <= self.capacity
         assert self.num_steps == (kinds == MOVE).sum()
         assert self.num_games == (kinds != MOVE).sum()
@@ -244,7 +280,18 @@ class StateRing:
         targets = (ids + successors)[linked]
         assert self.is_live(targets).all(), "a live state is linked to one that is gone"
         assert len(np.unique(targets)) == len(targets), "two states have the same successor"
+        assert (predecessors[targets - self.first_id] == successors[linked]).all(), "a link leads one way only"
+        back = (ids - predecessors)[predecessors > 0]
+        assert set(back[self.is_live(back)]) == set(ids[linked]), "a link leads one way only"
         open_ends = sorted(game.last_id for game in self._open_games.values())
         assert (kinds[np.asarray(open_ends, dtype=np.int64) - self.first_id] == MOVE).all()
         assert set(open_ends) <= set(ids[~linked]), "a game goes on from a state that has a successor"
         assert list(open_ends) == [game.last_id for game in self._open_games.values()]
+
+
+def _predecessors(successors: np.ndarray) -> np.ndarray:
+    """The links back that belong to links forward, of states in a row; without one, a state may not be the first."""
+    predecessors = np.full(len(successors), LOST, dtype=np.int32)
+    linked = np.flatnonzero(successors)
+    predecessors[linked + successors[linked]] = successors[linked]
+    return predecessors
