@@ -343,8 +343,9 @@ def test_read_only_arrays_are_accepted_and_frames_keep_their_type():
     spec = GameSpec(observation_shape=(2, 2), num_actions=4, observation_dtype="uint8")
     batch = random_batch(np.random.default_rng(0), observation_shape=(2, 2))
     batch = dataclasses.replace(batch, observations=np.full((6, 2, 2), 200, np.uint8))
-    for field in dataclasses.fields(batch):
-        getattr(batch, field.name).setflags(write=False)
+    for array in vars(batch).values():
+        if array is not None:
+            array.setflags(write=False)
     assert TensorBatch.from_batch(batch).observations.dtype == torch.uint8
     assert loss_of(random_network(SMALL, spec), batch, only("policy")).total.isfinite()
 
