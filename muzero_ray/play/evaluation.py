@@ -11,6 +11,7 @@ from typing import overload
 import numpy as np
 
 from muzero_ray.core.checked_game import CheckedGame
+from muzero_ray.core.frames import FrameStacks
 from muzero_ray.core.game import Game
 from muzero_ray.core.types import Episode
 from muzero_ray.mcts.model import SearchModel
@@ -121,6 +122,7 @@ class _Table:
 
     def __init__(self, make_game: Callable[[], Game]) -> None:
         self.game = CheckedGame(make_game().evaluated())
+        self._stacks = FrameStacks(self.game.spec, 1)
 
     def start(self, index: int, seed: int) -> None:
         """Starts game number `index`."""
@@ -130,12 +132,19 @@ class _Table:
         self._length = 0
         self._return = 0.0  # of player 0
         self._truncated = False
-        self.observation, _ = self.game.reset(seed)
+        self._stacks.start(0, self.game.reset(seed)[0])
+
+    @property
+    def observation(self) -> np.ndarray:
+        """What the network sees of the present state; it changes with the next action."""
+        seen: np.ndarray = self._stacks.stacked[0]
+        return seen
 
     def play(self, action: int) -> None:
         """Plays an action."""
         mover = self.game.to_play
-        self.observation, reward, terminated, truncated, _ = self.game.step(action)
+        observation, reward, terminated, truncated, _ = self.game.step(action)
+        self._stacks.push(0, observation)
         self.over = bool(terminated or truncated)
         self._truncated = self.over and not terminated
         self._return += reward if mover == 0 else -reward

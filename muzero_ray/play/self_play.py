@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from muzero_ray.core.checked_game import CheckedGame
+from muzero_ray.core.frames import FrameStacks
 from muzero_ray.core.game import Game, GameSpec
 from muzero_ray.core.rng import training_seeds
 from muzero_ray.core.types import Episode, SelfPlayReport, Trajectory, Weights
@@ -87,7 +88,7 @@ class SelfPlayer:
             self._resignations = Resignations(resign_value, resign_exempt, num_games, self._rng)
             self._win = self._spec.value_bounds[1]
         # The running games, one per row: the state to be searched next ...
-        self._observations = np.empty((num_games, *self._spec.observation_shape), self._spec.observation_dtype)
+        self._stacks = FrameStacks(self._spec, num_games)
         self._legal_actions = np.empty((num_games, self._spec.num_actions), dtype=bool)
         self._to_play = np.zeros(num_games, dtype=np.int8)
         # ... and what is remembered of each since its start.
@@ -119,6 +120,7 @@ class SelfPlayer:
             raise RuntimeError("self-play has no weights yet; call set_weights before play")
         segment = _Segment.empty(len(self._games), num_moves, self._spec)
         pieces: list[Trajectory] = []
+        last_states: dict[int, np.ndarray] = {}  # as the network sees them, of pieces whose last value is to be asked
         episodes: list[Episode] = []
         simulations = 0
         searching = 0.0
@@ -127,7 +129,7 @@ class SelfPlayer:
             before = time.perf_counter()
             result = self._planner(
                 self._model,
-                self._observations,
+                self._stacks.stacked,
                 self._legal_actions,
                 noise_scale=self._noise_scale,
                 temperature=self._move_temperature(),
@@ -136,7 +138,7 @@ class SelfPlayer:
             searching += time.perf_counter() - before
             simulations += int(result.visit_counts.sum())
             actions = self._with_sampled_openings(result.actions, result.search_policies)
-            segment.observations[:, move] = self._observations
+            segment.observations[:, move] = self._stacks.newest
             segment.actions[:, move] = actions
             segment.to_play[:, move] = self._to_play
             segment.legal_actions[:, move] = self._legal_actions
@@ -145,6 +147,8 @@ class SelfPlayer:
             giving_up = self._giving_up(result.root_values)
             for row, terminated in self._step_games(actions, segment.rewards[:, move], giving_up):
                 resigned = bool(giving_up[row]) and not terminated
+                if not terminated and not resigned:
+                    last_states[len(pieces)] = self._stacks.stacked[row].copy()
                 final_value = self._resign(row, segment.to_play[row, move]) if resigned else 0.0
                 piece = self._take_piece(segment, row, move + 1, terminated=terminated, truncated=not terminated)
                 pieces.append(replace(piece, final_value=final_value))
@@ -156,7 +160,7 @@ class SelfPlayer:
             if segment.taken[row] < num_moves:
                 pieces.append(self._take_piece(segment, row, num_moves, terminated=False, truncated=False))
         before = time.perf_counter()
-        pieces = self._with_final_values(pieces)
+        self._add_final_values(pieces, last_states)
         searching += time.perf_counter() - before
         counts = ResignationCounts() if self._resignations is None else self._resignations.take_counts()
         return pieces, SelfPlayReport(
@@ -172,7 +176,8 @@ class SelfPlayer:
 
     def _start_game(self, row: int) -> None:
         game = self._games[row]
-        seed, self._observations[row] = self._open(game)
+        seed, observation = self._open(game)
+        self._stacks.start(row, observation)
         if self._resignations is not None:
             self._resignations.start(row)
         self._legal_actions[row] = game.legal_actions()
@@ -228,10 +233,11 @@ class SelfPlayer:
             The rows whose game ended, or was given up, with True if it was terminated and False if it was cut off.
         """
         ended = []
-        observations = self._observations
+        push = self._stacks.push
         sign = 1.0 - 2.0 * self._to_play  # a reward is the mover's; player 1's gain is player 0's loss
         for row, (game, action) in enumerate(zip(self._games, actions.tolist(), strict=True)):
-            observations[row], rewards[row], terminated, truncated, _ = game.step(action)
+            observation, rewards[row], terminated, truncated, _ = game.step(action)
+            push(row, observation)
             if game.names_player:
                 self._to_play[row] = game.to_play
             if terminated or truncated or giving_up[row]:
@@ -248,7 +254,7 @@ class SelfPlayer:
         taken = slice(int(segment.taken[row]), end)
         segment.taken[row] = end
         return Trajectory(
-            observations=np.concatenate([segment.observations[row, taken], self._observations[row : row + 1]]),
+            observations=np.concatenate([segment.observations[row, taken], self._stacks.newest[row : row + 1]]),
             actions=segment.actions[row, taken],
             rewards=segment.rewards[row, taken],
             to_play=np.append(segment.to_play[row, taken], self._to_play[row]),
@@ -270,22 +276,20 @@ class SelfPlayer:
         returns = (total,) if self._spec.num_players == 1 else (total, 0.0 - total)
         return Episode(returns, int(self._lengths[row]), int(self._seeds[row]), truncated)
 
-    def _with_final_values(self, pieces: list[Trajectory]) -> list[Trajectory]:
-        """The pieces, with the network's value of their last state in the truncated ones that have none yet.
+    def _add_final_values(self, pieces: list[Trajectory], last_states: dict[int, np.ndarray]) -> None:
+        """Puts the network's values of last states into the pieces of these numbers, which were truncated.
 
         The last states of a stretch are evaluated together, in batches of G filled up with whatever is
         there: engines keep memory for one batch size, and a stretch seldom holds more truncated games.
         """
-        truncated = [i for i, piece in enumerate(pieces) if piece.truncated and piece.final_value == 0.0]
-        size = len(self._games)
+        truncated, size = list(last_states), len(self._games)
         for start in range(0, len(truncated), size):
             chosen = truncated[start : start + size]
-            last = self._observations.copy()
-            last[: len(chosen)] = [pieces[i].observations[-1] for i in chosen]
+            last = self._stacks.stacked.copy()
+            last[: len(chosen)] = [last_states[i] for i in chosen]
             values = self._model.initial(last, num_nodes=1).values
             for i, value in zip(chosen, values.tolist(), strict=False):
                 pieces[i] = replace(pieces[i], final_value=value)
-        return pieces
 
 
 @dataclass
