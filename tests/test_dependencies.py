@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DECLARED = {re.match(r"[\w-]+", line)[0].lower(): line for line in PROJECT["dependencies"]}
-DISTRIBUTIONS = {"yaml": "pyyaml", "PIL": "pillow", "pyspiel": "open_spiel"}
+DISTRIBUTIONS = {"yaml": "pyyaml", "PIL": "pillow", "pyspiel": "open_spiel", "ale_py": "ale-py"}
 """Where a module is not called as its distribution is, or comes with another one, which cannot do without it."""
 
 

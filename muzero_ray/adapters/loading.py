@@ -1,11 +1,13 @@
 """Turns the name of a game into something that makes games: the one entry to all kinds of names.
 
-Four kinds are known: a shipped game (`tictactoe`), a Python file (`path/to/mygame.py`), a Gymnasium
-environment (`gymnasium:CartPole-v1`) and a game of OpenSpiel (`open_spiel:breakthrough(rows=6,columns=6)`).
+Five kinds are known: a shipped game (`tictactoe`), a Python file (`path/to/mygame.py`), a Gymnasium
+environment (`gymnasium:CartPole-v1`), a game of OpenSpiel (`open_spiel:breakthrough(rows=6,columns=6)`) and an
+Atari game (`atari:Pong(preset=muzero)`).
 """
 
 from dataclasses import dataclass
 
+from muzero_ray.adapters.named_options import split_name
 from muzero_ray.core import game_loader
 from muzero_ray.core.game import Game
 from muzero_ray.core.game_loader import GameLoadError, load_game_class, shipped_games
@@ -14,6 +16,7 @@ __all__ = ["GameFactory", "GameLoadError", "game_title", "load_game", "shipped_g
 
 _GYMNASIUM = "gymnasium:"
 _OPEN_SPIEL = "open_spiel:"
+_ATARI = "atari:"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class GameFactory:
 
             name = self.name.removeprefix(_OPEN_SPIEL)
             return OpenSpielGame(name, alternating=turns_alternate(name))
+        if self.name.startswith(_ATARI):
+            from muzero_ray.adapters.atari_game import AtariGame
+
+            name, options = split_name(self.name.removeprefix(_ATARI))
+            return AtariGame(name, **options)
         return load_game_class(self.name)()
 
 
@@ -45,8 +53,8 @@ def load_game(name: str) -> GameFactory:
     """Finds a game by name; call the result to make one.
 
     Args:
-        name: a shipped game, a path to a .py file with one `Game` subclass, `gymnasium:ENV_ID` or
-            `open_spiel:NAME(parameters)`.
+        name: a shipped game, a path to a .py file with one `Game` subclass, `gymnasium:ENV_ID`,
+            `open_spiel:NAME(parameters)` or `atari:NAME(options)`.
 
     Raises:
         GameLoadError: if there is no such game or it cannot be made; the message says what to do.
@@ -68,4 +76,6 @@ def game_title(name: str) -> str:
         return f"{name.removeprefix(_GYMNASIUM)}, a Gymnasium environment"
     if name.startswith(_OPEN_SPIEL):
         return f"{name.removeprefix(_OPEN_SPIEL)}, a game of OpenSpiel"
+    if name.startswith(_ATARI):
+        return f"{name.removeprefix(_ATARI)}, an Atari game"
     return game_loader.game_title(name)

@@ -186,7 +186,7 @@ def games(argv: list[str]) -> int:
 @dataclass
 class CheckGameOptions:
     game: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="GAME")]
-    """A Python file, a game of `muzero-ray games`, gymnasium:ENV_ID or open_spiel:NAME."""
+    """A Python file, a game of `muzero-ray games`, gymnasium:ENV_ID, open_spiel:NAME or atari:NAME."""
     episodes: int = 10
     """Episodes to play at random."""
 

@@ -13,7 +13,7 @@ def game_mistakes(name: str) -> tuple[GameSpec | None, list[str]]:
     """Makes a game and resets it once.
 
     Args:
-        name: a shipped game, a Python file, gymnasium:ENV_ID or open_spiel:NAME.
+        name: a shipped game, a Python file, gymnasium:ENV_ID, open_spiel:NAME or atari:NAME.
 
     Returns:
         Its spec, None if it cannot be used, and what is wrong with it.

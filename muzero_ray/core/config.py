@@ -244,6 +244,12 @@ class SystemConfig(Section):
     """Where the trainer runs; auto: on a GPU if there is one."""
     engine: Literal["auto", "compiled", "torch"] = "auto"
     """Inference of the acting side; auto: compiled for an MLP on a CPU (about ten times faster), torch otherwise."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Numbers in which the trainer's GPU multiplies; weights and losses are float32 in any case. auto: bfloat16 where
+    the GPU has it. Without it, and on CPUs, float32 is taken and the reason printed."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Whether the trainer compiles the network and its loss (`torch.compile`), for a minute or two at the start. auto:
+    on GPUs; on CPUs it made nothing faster. Where it fails, the reason is printed and training goes on without."""
     trainer_threads: int = Field(1, ge=1)
     """CPU threads of the trainer. A small network is fastest with one: threads wait for each other at every layer."""
     prefetch: int = Field(2, ge=1)
@@ -270,7 +276,7 @@ class Config(Section):
     """Everything about a run."""
 
     game: str = "lunarlander"
-    """A game of `muzero-ray games`, a Python file (games/mygame.py), gymnasium:ENV_ID or open_spiel:NAME."""
+    """A game of `muzero-ray games`, a file (games/mygame.py), gymnasium:ENV_ID, open_spiel:NAME or atari:NAME."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Everything random in the run starts from this."""
     num_actors: int | None = Field(None, ge=0)

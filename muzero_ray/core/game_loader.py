@@ -1,7 +1,7 @@
 """Finds games by name and loads them from files, without registration and without configuration.
 
 Games shipped with the package lie in `games/`: beside the package in a checkout, inside it in a wheel.
-Names that need a library (`gymnasium:ENV_ID`, `open_spiel:NAME`) are resolved one layer up, in `adapters/loading.py`.
+Names that need a library (`gymnasium:ENV_ID`, `open_spiel:NAME`, `atari:NAME`) are resolved one layer up, in `adapters/loading.py`.
 """
 
 import ast
@@ -84,7 +84,7 @@ def game_path(name: str) -> Path:
         guess = f"did you mean {' or '.join(nearest)}? " if nearest else ""
         raise GameLoadError(
             f"game: no game {name!r}; {guess}Choose one of {', '.join(names)}, "
-            "a file (path/to/mygame.py), gymnasium:ENV_ID or open_spiel:NAME"
+            "a file (path/to/mygame.py), gymnasium:ENV_ID, open_spiel:NAME or atari:NAME"
         )
     return games_folder() / f"{name}.py"
 

@@ -73,7 +73,7 @@ def test_a_wheel_has_its_games_inside_the_package(tmp_path: Path, monkeypatch: p
         (
             "tictactow",
             r"no game 'tictactow'; did you mean tictactoe\? Choose one of cartpole, .*, "
-            r"a file \(path/to/mygame.py\), gymnasium:ENV_ID or open_spiel:NAME",
+            r"a file \(path/to/mygame.py\), gymnasium:ENV_ID, open_spiel:NAME or atari:NAME",
         ),
         ("games/nothing.py", r"no file 'games/nothing.py' \(looked for /.*/games/nothing.py\); give the path"),
         ("gymnasium:LunarLandr-v3", r"no environment 'LunarLandr-v3'; did you mean LunarLander-v3"),
