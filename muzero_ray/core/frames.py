@@ -31,7 +31,8 @@ class FrameStacks:
         newest: `[G, C, H, W]`, a view of the newest frames in it.
 
     Raises:
-        ValueError: if frames are to be stacked that have no channels.
+        ValueError: if observations without channels are to be stacked, or those of a game for two, which shows what
+            has been before by planes of its own.
     """
 
     def __init__(self, spec: GameSpec, num_games: int) -> None:
@@ -39,6 +40,10 @@ class FrameStacks:
             raise ValueError(
                 f"spec.frame_stack: {spec.frame_stack} needs observations [C, H, W], got shape "
                 f"{spec.observation_shape}; say 1"
+            )
+        if spec.frame_stack > 1 and spec.num_players > 1:
+            raise ValueError(
+                f"spec.frame_stack: {spec.frame_stack} needs a game for one player, got {spec.num_players}; say 1"
             )
         self.stacked = np.empty((num_games, *spec.input_shape), spec.observation_dtype)
         self._num_frames = spec.frame_stack
