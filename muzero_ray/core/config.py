@@ -76,6 +76,9 @@ class NetworkConfig(Section):
     blocks: int = Field(2, ge=1)
     """"conv", "image": residual blocks of the representation, and of the dynamics (MuZero: 16, EfficientZero: 1).
     "image" has 2, 3 and 3 more, or so many if these are fewer, on the way down to the board."""
+    dynamics_blocks: int | None = Field(None, ge=0)
+    """"conv", "image": residual blocks of the dynamics; none: as many as `blocks`. A move changes little of a board,
+    and the dynamics is what a search asks."""
     value_head: Literal["categorical", "scalar"] = "categorical"
     """"categorical": a distribution over `value_support`; "scalar": one number within the game's value bounds."""
     support_transform: bool = True

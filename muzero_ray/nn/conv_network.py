@@ -36,8 +36,8 @@ class ConvNetwork(Network):
         dynamics:        h' = scale(blocks(h + relu(N(conv([h, a])))))          where a is pictured
                          h' = scale(blocks(h + relu(N(conv(h) + E[a]))))        else
                          and h' turned round, where players see the board from their own sides (`turn_cells`)
-        prediction:      [u | v] = relu(P1 h + p1), the same in every cell
-                         y = relu(S1 v + s1)                                     of all cells at once
+        prediction:      [u | v | w] = relu(P1 h + p1), the same in every cell
+                         y = relu(S1 [v, mean(w), max(w)] + s1)                  v of all cells at once
                          [reward logits | value logits | turn logit] = S2 y + s2
                          policy logits = Q u + q in every cell, see below        where `action_cells` are given
                          policy logits = Q u + q of all cells at once            else
@@ -46,9 +46,11 @@ class ConvNetwork(Network):
     it to the dynamics of Atari, a plane of ones among planes of zeros, E[a] is what a convolution of 1 x 1 makes; one
     of 3 x 3 would differ from it at the border only.
 
-    A layer that is the same in every cell is a convolution of 1 x 1. With `action_cells`, Q says in every cell
-    and for every plane of moves how probable the move is, as in AlphaZero, and an action reads its own cell;
-    actions that have none, such as a pass, are told by another layer from the mean of u over the cells.
+    A layer that is the same in every cell is a convolution of 1 x 1. The mean and the largest number of each plane of w
+    tell of what may be anywhere, such as a line of stones, which v alone has to learn cell by cell. With
+    `action_cells`, Q says in every cell and for every plane of moves how probable the move is, as in AlphaZero, and an
+    action reads its own cell; actions that have none, such as a pass, are told by another layer from the mean of u
+    over the cells.
 
     Nothing is normalised over a batch, so that what is said of a state never depends on those beside it: search
     asks in batches of any size, and would otherwise plan in another network than the one that was trained. Floats
@@ -62,7 +64,8 @@ class ConvNetwork(Network):
     predictor is n-n/2-n. See `networks.MuZeroNetwork`.
 
     Source: AlphaZero, Silver et al., Science 2018, for towers, planes of moves and policy; MuZero, arXiv:1911.08265,
-    appendix E and F, for the dynamics; group normalisation with one group, Wu and He, arXiv:1803.08494.
+    appendix E and F, for the dynamics; KataGo, Wu, arXiv:1902.10565, for means and maxima over the board; group
+    normalisation with one group, Wu and He, arXiv:1803.08494.
 
     Raises:
         ValueError: if the game's observations or pictures of actions are no boards of one size.
@@ -102,15 +105,16 @@ class ConvNetwork(Network):
             self.register_buffer("action_planes", torch.from_numpy(by_cell), persistent=False)
         self.draws_actions = drawn > 0
         self.dynamics_norm = nn.GroupNorm(1, channels)
-        self.dynamics_blocks = tower(channels, config.blocks)
+        dynamics_blocks = config.blocks if config.dynamics_blocks is None else config.dynamics_blocks
+        self.dynamics_blocks = tower(channels, dynamics_blocks)
         self.turns_board = spec.turn_cells is not None
         if spec.turn_cells is not None:
             self.register_buffer("turn_cells", torch.from_numpy(spec.turn_cells.astype(np.int64)), persistent=False)
 
         self.policy_is_by_cell = spec.action_cells is not None
-        self._hidden_planes = [channels if self.policy_is_by_cell else FEW_PLANES, FEW_PLANES]
+        self._hidden_planes = [channels if self.policy_is_by_cell else FEW_PLANES, FEW_PLANES, channels]
         self.prediction_1 = nn.Linear(channels, sum(self._hidden_planes))
-        self.scalars_1 = nn.Linear(cells * FEW_PLANES, head)
+        self.scalars_1 = nn.Linear(cells * FEW_PLANES + 2 * channels, head)
         self.scalars_2 = nn.Linear(head, sum(self._scalar_sizes))
         zero_(self.scalars_2)
         if spec.action_cells is None:
@@ -174,8 +178,9 @@ class ConvNetwork(Network):
     def predict(self, latents: Tensor) -> Heads:
         """See `Network.predict`."""
         hidden = F.relu(self.prediction_1(latents.view(*latents.shape[:-1], *self._cells)), inplace=True)
-        for_policy, for_scalars = torch.split(hidden, self._hidden_planes, dim=-1)
-        outputs = self.scalars_2(F.relu(self.scalars_1(for_scalars.flatten(-2))))
+        for_policy, in_place, anywhere = torch.split(hidden, self._hidden_planes, dim=-1)
+        for_scalars = torch.cat([in_place.flatten(-2), anywhere.mean(dim=-2), anywhere.amax(dim=-2)], dim=-1)
+        outputs = self.scalars_2(F.relu(self.scalars_1(for_scalars)))
         reward_logits, value_logits, turn_logits = torch.split(outputs, self._scalar_sizes, dim=-1)
         return Heads(reward_logits, value_logits, self._policy_logits(for_policy), turn_logits)
 

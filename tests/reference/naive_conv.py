@@ -29,7 +29,7 @@ class NaiveConv:
     def represent(self, observation: np.ndarray) -> np.ndarray:
         x = observation.astype(np.float64) / (255 if observation.dtype == np.uint8 else 1)
         x = np.maximum(self._norm("representation_norm", self._convolve("representation_1", x)), 0)
-        return self._scaled(self._blocks("representation_blocks", x))
+        return self._scaled(self._blocks("representation_blocks", None, x))
 
     def step(self, state: np.ndarray, action: int) -> np.ndarray:
         if self._spec.action_planes is None:
@@ -39,7 +39,7 @@ class NaiveConv:
         else:
             x = self._convolve("dynamics_1", np.concatenate([state, self._spec.action_planes[action]]))
         x = state + np.maximum(self._norm("dynamics_norm", x), 0)
-        reached = self._scaled(self._blocks("dynamics_blocks", x))
+        reached = self._scaled(self._blocks("dynamics_blocks", self._config.dynamics_blocks, x))
         if self._spec.turn_cells is None:
             return reached
         turned = [plane.ravel()[self._spec.turn_cells].reshape(plane.shape) for plane in reached]
@@ -52,9 +52,12 @@ class NaiveConv:
         for y in range(height):
             for x in range(width):
                 hidden[:, y, x] = np.maximum(self._linear("prediction_1", state[:, y, x]), 0)
-        scalar_planes = hidden[-4:]
-        scalars = self._linear("scalars_2", np.maximum(self._linear("scalars_1", flat(scalar_planes)), 0))
-        return {"scalars": scalars, "policy": self._policy(hidden[:-4])}
+        channels = len(state)
+        for_policy, in_place, anywhere = hidden[: -4 - channels], hidden[-4 - channels : -channels], hidden[-channels:]
+        means = [plane.mean() for plane in anywhere]
+        largest = [plane.max() for plane in anywhere]
+        scalars = self._linear("scalars_1", np.array([*flat(in_place), *means, *largest]))
+        return {"scalars": self._linear("scalars_2", np.maximum(scalars, 0)), "policy": self._policy(for_policy)}
 
     def _policy(self, hidden: np.ndarray) -> np.ndarray:
         if self._spec.action_cells is None:
@@ -71,8 +74,8 @@ class NaiveConv:
                 logits.append(self._linear("policy", hidden[:, row, column])[plane])
         return np.array(logits)
 
-    def _blocks(self, name: str, x: np.ndarray) -> np.ndarray:
-        for i in range(self._config.blocks):
+    def _blocks(self, name: str, blocks: int | None, x: np.ndarray) -> np.ndarray:
+        for i in range(self._config.blocks if blocks is None else blocks):
             inner = self._norm(f"{name}.{i}.norm", self._convolve(f"{name}.{i}.convolution_1", x))
             x = x + self._convolve(f"{name}.{i}.convolution_2", np.maximum(inner, 0))
         return x
