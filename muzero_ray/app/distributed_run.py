@@ -58,8 +58,7 @@ class DistributedRun:
         self._actors = launch(config, plan)
         self._starts = dict(snapshot.starts) if snapshot else {}
         self._delivery = config.self_play.games_per_actor * config.self_play.segment_moves
-        self._played = snapshot.env_steps if snapshot else 0
-        self._env_steps = self._played
+        self._env_steps = snapshot.env_steps if snapshot else 0
         self._training_steps = 0
         self._intake_closed = False
         self._training_done = False
@@ -165,7 +164,8 @@ class DistributedRun:
                 self._play(role)
 
     def _play(self, role: Role) -> None:
-        planned = self._played + self._supervisor.count("play") * self._delivery
+        # In the buffer's count: of what was played it leaves out what came again, or what was lost on its way.
+        planned = self._env_steps + self._deliveries_under_way() * self._delivery
         if planned < self._config.train.env_steps and not self._pausing:
             self._supervisor.submit(role, "play", then=lambda *result: self._deliver(role, *result))
         else:
@@ -175,7 +175,6 @@ class DistributedRun:
         if report is None:  # no weights yet
             self._play(role)
             return
-        self._played += report.env_steps
         self._monitor.self_play(report)
 
         def acknowledged(status: BufferStatus) -> None:
@@ -186,13 +185,18 @@ class DistributedRun:
         self._supervisor.submit(self._actors.buffer, "add", trajectories, then=acknowledged, resend=False, endless=True)
 
     def _close_intake_if_spent(self) -> None:
-        under_way = self._supervisor.count("play") + self._supervisor.count("add")
-        if self._played >= self._config.train.env_steps and not under_way and not self._intake_closed:
+        spent = self._env_steps >= self._config.train.env_steps and not self._deliveries_under_way()
+        if spent and not self._intake_closed:
             self._intake_closed = True
             self._supervisor.submit(self._actors.buffer, "close_intake", then=_nothing, resend=False)
 
+    def _deliveries_under_way(self) -> int:
+        """Stretches of self-play that are being played, or wait for the buffer."""
+        return self._supervisor.count("play") + self._supervisor.count("add")
+
     def _buffer_told(self, status: BufferStatus) -> None:
-        self._env_steps = status.env_steps
+        # Its answers may overtake each other; only a restored buffer goes back.
+        self._env_steps = max(self._env_steps, status.env_steps)
         self._monitor.buffer(status)
 
     # Training and reanalysis: one stretch after another.
@@ -232,9 +236,9 @@ class DistributedRun:
     def _restore_buffer(self) -> None:
         snapshot = self._newest_snapshot()
         self._start_buffer(snapshot)
-        self._played = snapshot.env_steps if snapshot else 0
+        self._env_steps = snapshot.env_steps if snapshot else 0
         self._intake_closed = False
-        self._monitor.event(f"the buffer continues from env step {self._played:,}")
+        self._monitor.event(f"the buffer continues from env step {self._env_steps:,}")
         self._keep_playing()
         self._keep_reanalyzing()
 

@@ -1,0 +1,83 @@
+"""How much self-play the head of a distributed run asks for, with actors that answer when the test says so."""
+
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+from reference.tiny_runs import tiny_config
+
+from muzero_ray.app import distributed_run
+from muzero_ray.core.reports import BufferStatus
+from muzero_ray.core.types import SelfPlayReport
+
+DELIVERY = 4 * 8  # games per actor times moves of a segment, in tiny_config
+
+
+class ScriptedSupervisor:
+    """Keeps the calls of the head until the test answers them."""
+
+    def __init__(self, *_):
+        self.open = []
+
+    def submit(self, role, method, *args, then, **_):
+        self.open.append((role, method, then))
+
+    def count(self, method, role=None):
+        return sum(m == method and role in (None, r) for r, m, _ in self.open)
+
+    def answer(self, method, *answer):
+        """Answers the call of a method that has waited longest."""
+        call = next(call for call in self.open if call[1] == method)
+        self.open.remove(call)
+        call[2](*answer)
+
+
+@pytest.fixture
+def head(monkeypatch):
+    """A head with a budget of two deliveries, one of which may be under way; and its supervisor."""
+    roles = [SimpleNamespace(name=name, restore=None) for name in ("buffer", "trainer", "storage", "self-play")]
+    buffer, trainer, storage, self_play = roles
+    actors = SimpleNamespace(
+        buffer=buffer, trainer=trainer, storage=storage, self_play=[self_play], reanalyze=None, roles=roles
+    )
+    monkeypatch.setattr(distributed_run, "launch", lambda *_: actors)
+    monkeypatch.setattr(distributed_run, "Supervisor", ScriptedSupervisor)
+    config = tiny_config(train={"env_steps": 2 * DELIVERY}, replay={"min_steps": 8}, system={"max_pending": 1})
+    run = distributed_run.DistributedRun(config, Mock(), Mock(), Mock(), lambda: None, None)
+    run.script = run._supervisor
+    return run
+
+
+def deliver(head, env_steps_after):
+    head.script.answer("play", ["reference"], SelfPlayReport(DELIVERY, 0, 0))
+    head.script.answer("add", BufferStatus(env_steps_after, env_steps_after, 0, {}))
+
+
+def test_play_ends_and_intake_closes_with_the_budget(head):
+    deliver(head, DELIVERY)
+    assert head.script.count("play") == 1
+    assert head.script.count("close_intake") == 0
+    deliver(head, 2 * DELIVERY)
+    assert head.script.count("play") == 0
+    assert head.script.count("close_intake") == 1
+
+
+def test_what_the_buffer_leaves_out_is_played_anew(head):
+    deliver(head, DELIVERY)
+    deliver(head, DELIVERY)  # a piece came again, as after a crash, and was left out
+    assert head.script.count("play") == 1
+    assert head.script.count("close_intake") == 0
+    deliver(head, 2 * DELIVERY)
+    assert head.script.count("close_intake") == 1
+
+
+def test_a_buffer_that_goes_back_to_nothing_is_filled_again(head):
+    deliver(head, DELIVERY)
+    deliver(head, 2 * DELIVERY)
+    head.script.answer("close_intake", None)
+    head._actors.buffer.restore()
+    assert head.env_steps == 0
+    assert head.script.count("play") == 1
+    deliver(head, DELIVERY)
+    deliver(head, 2 * DELIVERY)
+    assert head.script.count("close_intake") == 1
