@@ -195,7 +195,9 @@ class CompressedFrames:
                     f"replay: stored frame {number} cannot be decompressed: the file is damaged"
                 ) from error
             if size != self._size:
-                raise ValueError(f"replay: stored frame {number} must have {self._size} bytes, got {size}")
+                raise ValueError(
+                    f"replay: stored frame {number} must have {self._size} bytes, got {size}: the file is damaged"
+                )
         return frames
 
 

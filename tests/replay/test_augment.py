@@ -1,14 +1,15 @@
 """Turned windows: the same game on a turned board, in every part of the batch."""
 
-from dataclasses import fields
+import pickle
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from reference.naive_replay import random_game
-from reference.replay_buffers import all_indices, make_buffer
+from reference.replay_buffers import all_indices, game_of, make_buffer
 
 from muzero_ray.adapters.loading import load_game
-from muzero_ray.core.game import GameSpec
+from muzero_ray.core.game import GameSpec, Symmetry
 from muzero_ray.core.types import Trajectory
 from muzero_ray.replay.augment import Augmenter
 from muzero_ray.replay.buffer import ReplayBuffer
@@ -141,3 +142,19 @@ def test_nothing_is_told_of_turns_where_they_alternate():
     batch = filled(True).sample()
     assert batch.same_player is None
     assert batch.turn_mask is None
+
+
+def test_stacked_frames_are_turned_all_alike():
+    mirror = Symmetry(cells=np.array([2, 1, 0, 5, 4, 3]), actions=np.array([1, 0, 2]))
+    spec = GameSpec((2, 2, 3), num_actions=3, observation_dtype="uint8", frame_stack=3, symmetries=(mirror,))
+    buffer = make_buffer(spec)
+    piece = game_of(6).next_piece(6)
+    buffer.add(replace(piece, observations=np.arange(7 * 12, dtype=np.uint8).reshape(7, 2, 2, 3)))
+    batch = buffer.windows(np.arange(4))
+    turned = Augmenter(spec.symmetries).turn(batch, np.array([0, 1, 0, 1]))
+    for row, mirrored in enumerate((False, True, False, True)):
+        flip = slice(None, None, -1) if mirrored else slice(None)
+        np.testing.assert_array_equal(turned.observations[row], batch.observations[row][..., flip])
+        np.testing.assert_array_equal(turned.next_observations[row], batch.next_observations[row][..., flip])
+    for name, value in vars(pickle.loads(pickle.dumps(turned))).items():
+        np.testing.assert_array_equal(value, getattr(turned, name), name)
