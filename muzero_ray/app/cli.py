@@ -124,6 +124,7 @@ def evaluate(argv: list[str]) -> int:
             "returns": returns,
             "seconds": round(seconds, 3),
             "checkpoint": str(checkpoint.path),
+            "protocol": agent.spec.protocol or None,
         }
         print(json.dumps(result))
     else:
@@ -131,6 +132,8 @@ def evaluate(argv: list[str]) -> int:
         name = game_label(config.game)
         print(f"{name}: return {found.mean:.2f} ± {found.std:.2f} over {len(returns)} episodes{interval}")
         print(f"{checkpoint.path}, {seconds:.1f} s")
+        if agent.spec.protocol:
+            print(agent.spec.protocol)
     return 0
 
 

@@ -61,7 +61,8 @@ def game_file(game: str) -> ConfigFile:
     """The YAML file that belongs to a game; an empty one where there is none.
 
     For a shipped game that is `configs/<game>.yaml`; for a game file, the YAML of the same name beside it
-    or in a folder `configs` beside its folder; for all games of OpenSpiel, `configs/open_spiel.yaml`.
+    or in a folder `configs` beside its folder; for all games of OpenSpiel, `configs/open_spiel.yaml`, and for
+    all of Atari, `configs/atari.yaml`.
     """
     if game.endswith(".py"):
         source = Path(game)
@@ -70,6 +71,8 @@ def game_file(game: str) -> ConfigFile:
         places = [shipped_folder("configs") / f"{game}.yaml"]
     elif game.startswith("open_spiel:"):
         places = [shipped_folder("configs") / "open_spiel.yaml"]
+    elif game.startswith("atari:"):
+        places = [shipped_folder("configs") / "atari.yaml"]
     else:
         places = []
     for path in places:

@@ -30,7 +30,9 @@ _MARGIN = 40
 """Pixels around drawn text."""
 
 
-def summarize(config: Config, curve: Curve, *, env_steps: int, training_steps: int, seconds: float) -> dict[str, Any]:
+def summarize(
+    config: Config, curve: Curve, *, env_steps: int, training_steps: int, seconds: float, protocol: str = ""
+) -> dict[str, Any]:
     """What came of a run, as JSON can hold it.
 
     Args:
@@ -39,11 +41,13 @@ def summarize(config: Config, curve: Curve, *, env_steps: int, training_steps: i
         env_steps: played in all.
         training_steps: in all.
         seconds: wall-clock time of training, over all resumptions.
+        protocol: how the game was played; see `GameSpec.protocol`.
     """
     final = curve.evaluations[-1] if curve.evaluations else None
     found = describe(final.returns) if final else None
     return {
         "game": config.game,
+        "protocol": protocol or None,
         "seed": config.seed,
         "mean": found.mean if found else None,
         "std": found.std if found else None,

@@ -23,7 +23,7 @@ from muzero_ray.app.metrics import MetricsWriter
 from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.run_folder import RunFolder, game_label
 from muzero_ray.app.snapshot import Snapshot
-from muzero_ray.app.start import Run, one_process, over_ray, read_snapshot, say
+from muzero_ray.app.start import Run, one_process, over_ray, read_snapshot, say, say_protocol
 from muzero_ray.app.stopping import StopRequest, stop_signals
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import EvaluationReport
@@ -85,6 +85,7 @@ def _start(
     say(f"watch it         tensorboard --logdir {config.results} --bind_all")
     if resume:
         say(f"continues from   env step {resume.env_steps:,}, training step {resume.training_steps:,}")
+    protocol = say_protocol(config)
     make_run = one_process(config) if config.num_actors == 0 else over_ray(config, folder, opened)
     # From here on the run is possible: only now is anything written to the folder of a run that is resumed.
     try:
@@ -104,17 +105,25 @@ def _start(
     active = make_run(monitor, snapshot)
     opened.callback(active.close)
     opened.callback(monitor.close)
-    return _Session(config, folder, active, monitor, curve, stop)
+    return _Session(config, folder, active, monitor, curve, stop, protocol)
 
 
 class _Session:
     """The loop of a run, with what is due when."""
 
     def __init__(
-        self, config: Config, folder: RunFolder, active: Run, monitor: Monitor, curve: Curve, stop: StopRequest
+        self,
+        config: Config,
+        folder: RunFolder,
+        active: Run,
+        monitor: Monitor,
+        curve: Curve,
+        stop: StopRequest,
+        protocol: str = "",
     ) -> None:
         self._config = config
         self._folder = folder
+        self._protocol = protocol
         self._active = active
         self._monitor = monitor
         self._curve = curve
@@ -252,6 +261,7 @@ class _Session:
             env_steps=active.env_steps,
             training_steps=active.training_steps,
             seconds=self._monitor.seconds,
+            protocol=self._protocol,
         )
         summary["finished"] = finished
         title = f"{game_label(self._config.game)}, seed {self._config.seed}"

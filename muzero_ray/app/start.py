@@ -95,6 +95,14 @@ def over_ray(config: Config, folder: RunFolder, opened: ExitStack) -> Callable[[
     return make_run
 
 
+def say_protocol(config: Config) -> str:
+    """Prints how the game is played, where it says so, and returns it; see `GameSpec.protocol`."""
+    protocol = build.game_spec(load_game(config.game)).protocol
+    if protocol:
+        say(f"protocol         {protocol}")
+    return protocol
+
+
 def read_snapshot(checkpoint: Checkpoint) -> Snapshot:
     """Reads all of a checkpoint.
 

@@ -337,7 +337,7 @@ def fake_agent(monkeypatch):
 
     def make_agent(config, weights):
         made.append((config, weights))
-        spec = SimpleNamespace(num_players=1)
+        spec = SimpleNamespace(num_players=1, protocol="cartpole, as it is")
         return SimpleNamespace(make_game="game", planner="planner", model="model", spec=spec)
 
     def evaluate(make_game, planner, model, seeds, *, num_simulations=None):
@@ -367,16 +367,19 @@ def test_evaluate_prints_one_json_object_and_nothing_else(in_folder, fake_agent,
     assert captured.out.count("\n") == 1
     assert "Hello from a game library" in captured.err
     assert "Hello from C" in captured.err
-    assert result.keys() == {"mean", "std", "ci95", "returns", "seconds", "checkpoint"}
+    assert result.keys() == {"mean", "std", "ci95", "returns", "seconds", "checkpoint", "protocol"}
     assert (result["mean"], result["std"], result["returns"]) == (1.0, 1.0, [0.0, 1.0, 2.0])
     assert result["checkpoint"] == str(run.best / "step_000000005")
+    assert result["protocol"] == "cartpole, as it is"
     assert fake_agent[0][1]["w"][0] == 2.0
 
 
 def test_evaluate_without_json_says_it_in_words(in_folder, fake_agent, capfd):
     run = make_run(in_folder)
     assert cli.main(["evaluate", str(run.path), "--checkpoint", "last", "--episodes", "3"]) == 0
-    assert "cartpole: return 1.00 ± 1.00 over 3 episodes, 95% confidence -1.48 to 3.48" in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert "cartpole: return 1.00 ± 1.00 over 3 episodes, 95% confidence -1.48 to 3.48" in told
+    assert told.endswith("\ncartpole, as it is\n")
 
 
 def test_evaluate_plays_as_many_episodes_as_the_run_says(in_folder, fake_agent, capfd):

@@ -232,6 +232,12 @@ def test_shipped_configurations_are_valid():
         config_io.make_config(config_io.game_file(path.stem))
 
 
+def test_all_atari_games_share_a_file():
+    pong, alien = (config_io.game_file(f"atari:{name}") for name in ("Pong", "Alien(preset=machado)"))
+    assert pong == alien == config_io.read_file(pong.path)
+    assert pong.path.name == "atari.yaml"
+
+
 def test_games_without_a_file_have_the_defaults():
     assert config_io.game_file("gymnasium:Acrobot-v1") == NO_FILE
     assert config_io.game_file("nosuchgame") == NO_FILE

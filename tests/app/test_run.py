@@ -45,6 +45,17 @@ def test_a_run_leaves_its_results_behind(tmp_path):
     assert list_checkpoints(folder.best)
 
 
+def test_a_run_tells_and_records_how_its_game_is_played(tmp_path, capsys):
+    path = write_game(tmp_path, "return np.zeros(2, np.float32), 1.0, self.moves == 5, False, {}")
+    path.write_text(path.read_text().replace("num_actions=2)", "num_actions=2, protocol='mygame, five moves')"))
+    _, folder = start(tmp_path, game=str(path))
+    assert "\nprotocol         mygame, five moves\n" in capsys.readouterr().err
+    assert json.loads(folder.summary.read_text())["protocol"] == "mygame, five moves"
+    _, folder = start(tmp_path)  # there is only one way to play cartpole
+    assert "protocol" not in capsys.readouterr().err
+    assert json.loads(folder.summary.read_text())["protocol"] is None
+
+
 def test_the_replay_ratio_is_held(tmp_path):
     _, folder = start(tmp_path)
     checkpoint = newest_checkpoint(folder)

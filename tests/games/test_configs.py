@@ -30,7 +30,7 @@ def config_of(name: str) -> Config:
 
 
 def test_every_shipped_game_has_a_configuration_and_every_configuration_a_game() -> None:
-    names = [*shipped_games(), "open_spiel"]  # which serves all games that are named open_spiel:NAME
+    names = [*shipped_games(), "open_spiel", "atari"]  # which serve all games named open_spiel:NAME and atari:NAME
     assert sorted(path.stem for path in CONFIGS.glob("*.yaml")) == sorted(names)
 
 
@@ -40,6 +40,11 @@ def test_every_shipped_game_has_a_configuration_and_every_configuration_a_game()
 def test_any_game_of_open_spiel_has_options_that_fit_it(game: str) -> None:
     config = make_config(game_file(game), {"game": game})
     assert misfits(config, load_game(game)().spec) + opponent_misfits(config) == []
+
+
+@pytest.mark.parametrize("game", ["atari:Pong", "atari:MsPacman(size=84,colour=false)", "pong", "breakout"])
+def test_any_atari_game_has_options_that_fit_it(game: str) -> None:
+    assert misfits(make_config(game_file(game), {"game": game}), load_game(game)().spec) == []
 
 
 @pytest.mark.parametrize("name", shipped_games())
@@ -71,6 +76,9 @@ def test_every_option_of_a_configuration_has_a_reason(path: Path) -> None:
         ("cartpole", 1.0, 333.3),  # 1 for ever, at a discount of 0.997: 1 / 0.003
         ("lunarlander", 100.0, 300.0),  # a landing; and an excellent flight in all
         ("tictactoe", 1.0, 1.0),
+        ("atari", 1.0, 100.0),  # clipped rewards; 1 for ever, at a discount of 0.99: 1 / 0.01
+        ("pong", 1.0, 21.0),
+        ("breakout", 1.0, 100.0),
     ],
 )
 def test_a_network_can_express_what_its_game_may_pay(name: str, reward: float, value: float) -> None:
