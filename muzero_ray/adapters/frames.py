@@ -31,7 +31,7 @@ class FrameShrinker:
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """`[H, W, C]` uint8 to a new `[C, h, w]` uint8."""
         if self.shape == self._source:
-            return np.ascontiguousarray(frame.transpose(2, 0, 1)).copy()
+            return frame.transpose(2, 0, 1).copy(order="C")
         (height, width), channels = self._source, frame.shape[2]
         narrow: np.ndarray = self._rows @ frame.reshape(height, width * channels).astype(self._rows.dtype)
         sums: np.ndarray = narrow.reshape(self.shape[0], width, channels).transpose(2, 0, 1) @ self._columns

@@ -1,18 +1,24 @@
-"""Plays any Gymnasium environment with discrete actions and vector observations as a `Game`.
+"""Plays any Gymnasium environment with discrete actions as a `Game`: vectors, images, and dictionaries of vectors.
 
-The environment is taken as it is: its own rewards, its own random start, its own time limit. What it
-does not do: images, continuous actions and wrappers of any kind; a game file of your own does those.
+The environment is taken as it is: its own rewards, its own random start, its own time limit and frame skip. Images
+become frames (`adapters/frames.py`), everything else one vector. What it does not do: images together with vectors,
+continuous actions and wrappers of any kind; a game file of your own does those.
 """
 
 import difflib
+import json
 import os
 from collections.abc import Callable
 from typing import Any, Self
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete, Space
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
+from gymnasium.spaces.utils import flatdim, flatten
+from pydantic import Field
 
+from muzero_ray.adapters.frames import FrameShrinker, to_grey
+from muzero_ray.adapters.named_options import NamedOptions, read_options, split_name
 from muzero_ray.core.game import Game, GameSpec
 from muzero_ray.core.game_loader import GameLoadError
 
@@ -20,6 +26,21 @@ from muzero_ray.core.game_loader import GameLoadError
 OBSERVATION_LIMIT = 1e9
 _FLOAT32 = np.dtype(np.float32)
 _SURELY_WITHIN = OBSERVATION_LIMIT**2 / 10  # a sum of squares below this leaves no number near the limit
+_CHANNELS = (1, 3, 4)
+_CONTAINERS = (Dict, Tuple)
+_NUMBERS = (Box, Discrete, MultiDiscrete, MultiBinary)
+_Encoder = Callable[[Any], np.ndarray]
+
+
+class ImageOptions(NamedOptions):
+    """How images are observed."""
+
+    size: int = Field(96, ge=8, le=512)
+    """Largest height and width of an observation in pixels; an image that is smaller is taken as it is."""
+    colour: bool = True
+    """Observations in the image's colours, or `[1, H, W]` in grey."""
+    frame_stack: int = Field(4, ge=1)
+    """Observations that the network sees at once."""
 
 
 class GymnasiumGame(Game):
@@ -27,6 +48,7 @@ class GymnasiumGame(Game):
 
     Args:
         env_id: as in `gymnasium.make`, e.g. "CartPole-v1".
+        images: how images are observed; None: as `ImageOptions` says by default. Vectors have no such options.
         **kwargs: further arguments of `gymnasium.make`, e.g. `max_episode_steps=200`.
 
     Raises:
@@ -36,18 +58,47 @@ class GymnasiumGame(Game):
 
     spec: GameSpec
 
-    def __init__(self, env_id: str, **kwargs: Any) -> None:
+    def __init__(self, env_id: str, *, images: ImageOptions | None = None, **kwargs: Any) -> None:
         self._env_id = env_id
         self._kwargs = kwargs
         self._env = _make_env(env_id, **kwargs)
-        self._encode, shape = _observation_encoder(env_id, self._env.observation_space)
         self._first_action, num_actions = _action_range(env_id, self._env.action_space)
-        self.spec = GameSpec(observation_shape=shape, num_actions=num_actions)
+        space = self._env.observation_space
+        shape: tuple[int, ...]
+        if (path := _path_to_image(space)) is not None:
+            options = images or ImageOptions()
+            self._encode, shape = _image_encoder(env_id, space, path, options)
+            self.spec = GameSpec(
+                observation_shape=shape,
+                num_actions=num_actions,
+                observation_dtype="uint8",
+                frame_stack=options.frame_stack,
+                protocol=f"{env_id}, as Gymnasium has it: frames {shape[1]}x{shape[2]} of {shape[0]} channels, "
+                f"{options.frame_stack} stacked",
+            )
+        else:
+            if images is not None:
+                raise GameLoadError(f"{env_id}: size, colour and frame_stack are for images, got {space}")
+            self._encode, shape = _vector_encoder(env_id, space)
+            self.spec = GameSpec(observation_shape=shape, num_actions=num_actions)
         self._draws = False
         self._running = False
         # Enough to play the present episode again, should a picture of it be wanted.
         self._seed = 0
         self._actions: list[int] = []
+
+    @classmethod
+    def named(cls, text: str) -> Self:
+        """The game of a name with options, those of `ImageOptions` and of the environment itself:
+        "CarRacing-v3(continuous=false,size=64)".
+
+        Raises:
+            GameLoadError: as the constructor, and if the options cannot be read.
+        """
+        env_id, given = split_name(text)
+        images = {option: given.pop(option) for option in ImageOptions.model_fields if option in given}
+        chosen = read_options(ImageOptions, env_id, images) if images else None
+        return cls(env_id, images=chosen, **{option: _value_of(value) for option, value in given.items()})
 
     def reset(self, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts an episode; see `Game.reset`."""
@@ -105,6 +156,10 @@ class GymnasiumGame(Game):
 
 def _make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     """`gymnasium.make`, with its errors in one sentence that says what to do."""
+    if env_id.startswith("ALE/"):
+        import ale_py  # here, since only these need it; importing it is what makes Gymnasium know them
+
+        gymnasium.register_envs(ale_py)
     try:
         # Gymnasium's own checker is left out: `muzero-ray check-game` asks more, and self-play checks every step.
         return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
@@ -114,10 +169,86 @@ def _make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
         raise GameLoadError(f"gymnasium knows no environment {env_id!r}{nearest}") from error
     except gymnasium.error.Error as error:
         raise GameLoadError(f"gymnasium cannot make {env_id!r}: {error}") from error
+    except TypeError as error:
+        if not kwargs:
+            raise
+        raise GameLoadError(
+            f"gymnasium cannot make {env_id!r} with {', '.join(kwargs)}: {error}; besides what the environment takes "
+            f"there are {', '.join(ImageOptions.model_fields)}, for images"
+        ) from error
 
 
-def _observation_encoder(env_id: str, space: Space[Any]) -> tuple[Callable[[Any], np.ndarray], tuple[int, ...]]:
+def _value_of(text: str) -> Any:
+    """An argument of an environment: a number, true, false or null as JSON writes them, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _is_image(space: Space[Any]) -> bool:
+    return isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3)
+
+
+def _path_to_image(space: Space[Any]) -> tuple[Any, ...] | None:
+    """The keys that lead to the one thing that a space consists of, if that is an image."""
+    if _is_image(space):
+        return ()
+    if not isinstance(space, _CONTAINERS) or len(space.spaces) != 1:
+        return None
+    key, part = _items(space)[0]
+    path = _path_to_image(part)
+    return None if path is None else (key, *path)
+
+
+def _holds_image(space: Space[Any]) -> bool:
+    return _is_image(space) or (isinstance(space, _CONTAINERS) and any(_holds_image(part) for _, part in _items(space)))
+
+
+def _is_numbers(space: Space[Any]) -> bool:
+    """Whether a space is numbers all the way down, and always as many of them."""
+    if isinstance(space, _CONTAINERS):
+        return all(_is_numbers(part) for _, part in _items(space))
+    return isinstance(space, _NUMBERS)
+
+
+def _items(space: Any) -> list[tuple[Any, Space[Any]]]:
+    return list(space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces))
+
+
+def _image_encoder(
+    env_id: str, space: Any, path: tuple[Any, ...], options: ImageOptions
+) -> tuple[_Encoder, tuple[int, int, int]]:
+    """How an observation that is an image, or leads to one, becomes a frame `[C, h, w]`, and the frame's shape."""
+    for key in path:
+        space = space[key]
+    first, *middle, last = space.shape if len(space.shape) == 3 else (*space.shape, 1)
+    channels_first = last not in _CHANNELS
+    height, width, channels = (*middle, last, first) if channels_first else (first, *middle, last)
+    if channels not in _CHANNELS:
+        raise GameLoadError(
+            f"{env_id}: an image must have shape [H, W], [H, W, C] or [C, H, W] with 1, 3 or 4 channels, got "
+            f"{space.shape}; write a game file that hands out frames [C, H, W] (copy games/tictactoe.py)"
+        )
+    grey = not options.colour and channels >= 3
+    shrink = FrameShrinker((height, width), options.size)
+
+    def encode(observation: Any) -> np.ndarray:
+        for key in path:
+            observation = observation[key]
+        frame = observation.transpose(1, 2, 0) if channels_first else observation.reshape(height, width, channels)
+        return shrink(to_grey(frame) if grey else frame)
+
+    return encode, (1 if grey else channels, *shrink.shape)
+
+
+def _vector_encoder(env_id: str, space: Space[Any]) -> tuple[_Encoder, tuple[int, ...]]:
     """How an observation of this space becomes a new float32 vector, and the vector's shape."""
+    if _holds_image(space):
+        raise GameLoadError(
+            f"{env_id}: observation_space must be an image or vectors, not both, got {space}; "
+            "write a game file that hands out one of them (copy games/tictactoe.py)"
+        )
     if isinstance(space, Box) and len(space.shape) == 1:
         return _clip, space.shape
     if isinstance(space, Discrete):
@@ -130,9 +261,11 @@ def _observation_encoder(env_id: str, space: Space[Any]) -> tuple[Callable[[Any]
             return vector
 
         return one_hot, (size,)
+    if _is_numbers(space):
+        return lambda observation: _clip(flatten(space, observation)), (flatdim(space),)
     raise GameLoadError(
-        f"{env_id}: observation_space must be a Box with one axis or Discrete, got {space}; "
-        "write a game file that turns its observations into a vector (copy games/tictactoe.py)"
+        f"{env_id}: observation_space must be an image, or numbers in boxes, dictionaries and tuples, got "
+        f"{space}; write a game file that turns its observations into a vector (copy games/tictactoe.py)"
     )
 
 

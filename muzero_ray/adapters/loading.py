@@ -35,7 +35,7 @@ class GameFactory:
             # Here, so that a game with its own engine needs no Gymnasium.
             from muzero_ray.adapters.gymnasium_game import GymnasiumGame
 
-            return GymnasiumGame(self.name.removeprefix(_GYMNASIUM))
+            return GymnasiumGame.named(self.name.removeprefix(_GYMNASIUM))
         if self.name.startswith(_OPEN_SPIEL):
             from muzero_ray.adapters.open_spiel_game import OpenSpielGame, turns_alternate
 
@@ -53,7 +53,7 @@ def load_game(name: str) -> GameFactory:
     """Finds a game by name; call the result to make one.
 
     Args:
-        name: a shipped game, a path to a .py file with one `Game` subclass, `gymnasium:ENV_ID`,
+        name: a shipped game, a path to a .py file with one `Game` subclass, `gymnasium:ENV_ID(options)`,
             `open_spiel:NAME(parameters)` or `atari:NAME(options)`.
 
     Raises:
