@@ -140,6 +140,7 @@ def scale_latent(latents: Tensor) -> Tensor:
 
     Source: MuZero, arXiv:1911.08265, appendix G: the hidden state takes the range of the actions.
     """
+    latents = latents.float()  # states stay float32 where layers compute in 16 bits, of which 8 would be left in [0, 1]
     # Two passes: torch.aminmax over the last axis takes six times as long for the states of a board.
     low, high = latents.amin(dim=-1, keepdim=True), latents.amax(dim=-1, keepdim=True)
     return (latents - low) / (high - low + LATENT_EPSILON)

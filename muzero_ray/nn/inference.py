@@ -11,7 +11,8 @@ from torch import Tensor
 from muzero_ray.core.types import Weights
 from muzero_ray.mcts.model import RootOutput, StepOutput
 from muzero_ray.nn.base_network import Network
-from muzero_ray.nn.networks import load_weights
+from muzero_ray.nn.hardware import usable_device
+from muzero_ray.nn.networks import load_weights, place
 
 
 class TorchModel:
@@ -25,11 +26,14 @@ class TorchModel:
             configured discount where two players alternate. Where the network learns whose turn comes
             next, that decides the sign.
         device: "cpu", "cuda", or any other torch device.
+
+    Raises:
+        ValueError: if there is no such device.
     """
 
     def __init__(self, network: Network, discount: float, device: str = "cpu") -> None:
-        self._device = torch.device(device)
-        self._network = network.to(self._device).eval().requires_grad_(False)
+        self._device = usable_device(device)
+        self._network = place(network, self._device).eval().requires_grad_(False)
         self._discount = discount
         self._discounts = np.empty(0, dtype=np.float32)
         self._latents = torch.empty(0, 0, network.latent_size, device=self._device)

@@ -6,6 +6,7 @@ the network is built, so that two learners with one seed and the same batches ag
 
 import io
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,22 @@ from torch import Tensor, nn
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.types import Batch, Weights
-from muzero_ray.nn.base_network import Network
-from muzero_ray.nn.losses import Loss, TensorBatch, compute_loss
-from muzero_ray.nn.networks import build_network, to_weights
-from muzero_ray.nn.running_statistics import Statistics, mean_and_spread, merge, no_statistics, statistics_of
+from muzero_ray.nn.gradients import GradientMaker
+from muzero_ray.nn.hardware import compiles, memory_told, usable_device, usable_precision
+from muzero_ray.nn.losses import Loss
+from muzero_ray.nn.networks import build_network, place, to_weights
+from muzero_ray.nn.optimizer import lay_out_as_parameters, learning_rate, make_optimizer
+from muzero_ray.nn.parallel import Ranks
+from muzero_ray.nn.running_statistics import (
+    Statistics,
+    from_numbers,
+    mean_and_spread,
+    merge,
+    no_statistics,
+    statistics_of,
+    to_numbers,
+)
+from muzero_ray.nn.staging import StagedBatch, Stager
 
 
 class NonFiniteLoss(ValueError):
@@ -50,17 +63,44 @@ class Learner:
     """Trains the network of a configuration.
 
     Args:
-        config: the whole of a run's options; reads `network`, `train` and the budget.
+        config: the whole of a run's options; reads `network`, `train`, the budget, and of `system` how to compute.
         spec: the game's.
         seed: from which the network is initialised.
         device: "cpu", "cuda", or any other torch device.
+        ranks: where several processes train one network: those, each with a learner that was built with the same
+            arguments and goes on from the same state. Each `update` then waits for that of all the others, and the
+            step is that of one learner with all of their batches, which must be of one size.
+
+    Attributes:
+        network: what is trained.
+        notes: where the machine cannot do what was asked for, what is done instead, in sentences, which are printed,
+            too.
+
+    Raises:
+        ValueError: if there is no such device.
     """
 
-    def __init__(self, config: Config, spec: GameSpec, seed: int, device: str = "cpu") -> None:
+    def __init__(
+        self, config: Config, spec: GameSpec, seed: int, device: str = "cpu", ranks: Ranks | None = None
+    ) -> None:
+        self.notes: list[str] = []
         self._train = config.train
         self._total_steps = config.total_training_steps
-        self._device = torch.device(device)
-        self.network = build_network(config.network, spec, config.train.consistency_weight > 0, seed).to(self._device)
+        self._device = usable_device(device)
+        self._ranks = ranks
+        network = build_network(config.network, spec, config.train.consistency_weight > 0, seed)
+        self.network = place(network, self._device)
+        precision = usable_precision(config.system.precision, self._device)
+        if precision.note:
+            self._say(precision.note)
+        self._make_gradient = GradientMaker(
+            self.network,
+            config.train,
+            dtype=precision.dtype,
+            compiled=compiles(config.system.compile, self._device),
+            say=self._say,
+        )
+        self._stager = Stager(self._device)
         self._parameters = list(self.network.parameters())
         self._optimizer = make_optimizer(self.network, config.train.weight_decay)
         self._statistics = no_statistics(self.network.observation_size)  # of no rows forever, if not normalised
@@ -72,40 +112,60 @@ class Learner:
         """Batches learnt from so far."""
         return self._training_steps
 
-    def update(self, batch: Batch) -> UpdateResult:
+    def stage(self, batch: Batch) -> StagedBatch:
+        """Starts to bring a batch, which must not be changed any more, to the device: `update` will not wait for it."""
+        return self._stager.stage(batch)
+
+    def update(self, batch: Batch | StagedBatch) -> UpdateResult:
         """Takes one optimiser step on the batch, whose observations count for their normalisation from now on.
 
+        Whatever it raises, the weights are unchanged, and so is the normalisation of observations.
+
         Raises:
-            NonFiniteLoss: if anything that would change the weights is not finite. They are unchanged,
-                and so is the normalisation of observations.
+            NonFiniteLoss: if anything that would change the weights is not finite; with several ranks, on all of them.
+            OutOfGpuMemory: if the step does not fit into the GPU's memory.
+            RankLost: if another rank does not answer.
         """
+        staged = batch if isinstance(batch, StagedBatch) else self.stage(batch)
         # Before the loss, so that already the first batch is seen normalised.
-        statistics = self._statistics_with(batch)
+        statistics = self._statistics_with(staged.batch)
         self._normalize_by(statistics)
-        loss = compute_loss(self.network, TensorBatch.from_batch(batch, self._device), self._train)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        gradient_norm = nn.utils.get_total_norm(gradients)
-
-        metrics, priorities = _to_host(loss, gradient_norm, self.network.learns_turns)
-        if not (all(map(math.isfinite, metrics.values())) and np.isfinite(priorities).all()):
+        try:
+            with memory_told(*self._what_fills_memory(staged.batch)):
+                metrics, priorities = self._step(staged)
+        except Exception:
             self._normalize_by(self._statistics)
-            wrong = [name for name, value in metrics.items() if not math.isfinite(value)] or ["priorities"]
-            raise NonFiniteLoss(
-                f"training step {self._training_steps}: {', '.join(wrong)} must be finite, got "
-                f"{[metrics.get(name, math.nan) for name in wrong]}; look at the batch, which this error carries",
-                batch,
-            )
-
-        nn.utils.clip_grads_with_norm_(self._parameters, self._train.max_grad_norm, gradient_norm)
-        metrics["train/learning_rate"] = self._set_learning_rate()
-        self._optimizer.step()
+            raise
         self._statistics = statistics
         self._training_steps += 1
         if self._training_steps % self._train.target_interval == 0:
             self._target_weights = to_weights(self.network)
         return UpdateResult(metrics, priorities)
+
+    def _step(self, staged: StagedBatch) -> tuple[dict[str, float], np.ndarray]:
+        """Changes the weights; returns metrics and priorities of before."""
+        loss = self._make_gradient(staged.tensors())
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        scalars = _scalars(loss, self.network.learns_turns)
+        if self._ranks is not None:
+            # Priorities stay where they are, but whether they are finite must be known to all.
+            together = torch.stack([*scalars.values(), loss.priorities.sum()])
+            self._ranks.average_([*gradients, together])
+            scalars = dict(zip([*scalars, "priorities"], together, strict=True))
+        gradient_norm = nn.utils.get_total_norm(gradients)
+        metrics, priorities = _to_host({**scalars, "train/gradient_norm": gradient_norm}, loss.priorities)
+        if not (all(map(math.isfinite, metrics.values())) and np.isfinite(priorities).all()):
+            wrong = [name for name, value in metrics.items() if not math.isfinite(value)] or ["priorities"]
+            raise NonFiniteLoss(
+                f"training step {self._training_steps}: {', '.join(wrong)} must be finite, got "
+                f"{[metrics.get(name, math.nan) for name in wrong]}; look at the batch, which this error carries",
+                staged.batch,
+            )
+        metrics.pop("priorities", None)
+        nn.utils.clip_grads_with_norm_(self._parameters, self._train.max_grad_norm, gradient_norm)
+        metrics["train/learning_rate"] = self._set_learning_rate()
+        self._optimizer.step()
+        return metrics, priorities
 
     def weights(self) -> Weights:
         """A copy of what inference needs; see `networks.to_weights`."""
@@ -139,6 +199,7 @@ class Learner:
         """
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
+        lay_out_as_parameters(self._optimizer)
         self._target_weights = {name: tensor.cpu().numpy().copy() for name, tensor in state["target_weights"].items()}
         known = dict(state["observation_statistics"])
         count = int(known.pop("count"))
@@ -161,7 +222,25 @@ class Learner:
             return self._statistics
         # An infinite observation makes statistics that are no number, and those a loss that is reported.
         with np.errstate(invalid="ignore"):
-            return merge(self._statistics, statistics_of(batch.observations.reshape(len(batch.observations), -1)))
+            fresh = statistics_of(batch.observations.reshape(len(batch.observations), -1))
+            if self._ranks is None:
+                return merge(self._statistics, fresh)
+            statistics = self._statistics
+            for numbers in self._ranks.gather(to_numbers(fresh)):  # in one order, so that all ranks agree to the bit
+                statistics = merge(statistics, from_numbers(numbers))
+            return statistics
+
+    def _what_fills_memory(self, batch: Batch) -> tuple[str, str]:
+        """What a training step is called, and what to lower where it is too large."""
+        size, unroll_steps = batch.actions.shape
+        return (
+            f"training step {self._training_steps} with a batch of {size} windows of {unroll_steps + 1} states",
+            f"train.batch_size ({size}), train.unroll_steps ({unroll_steps}), network.channels or network.blocks",
+        )
+
+    def _say(self, note: str) -> None:
+        self.notes.append(note)
+        print(note, file=sys.stderr, flush=True)
 
     def _normalize_by(self, statistics: Statistics) -> None:
         if self.network.normalizes_observations:
@@ -180,54 +259,29 @@ class Learner:
         return rate
 
 
-def learning_rate(step: int, *, total_steps: int, warmup_steps: int, peak: float, final: float) -> float:
-    """Returns the learning rate of training step `step`, counted from 0.
-
-    It rises in equal parts to `peak` at step warmup_steps - 1, and falls from there to `final` at step
-    total_steps - 1 along half a cosine; it stays `final` beyond the budget.
-
-    >>> [round(learning_rate(s, total_steps=7, warmup_steps=2, peak=1.0, final=0.0), 3) for s in range(8)]
-    [0.5, 1.0, 0.905, 0.655, 0.345, 0.095, 0.0, 0.0]
-    """
-    if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
-    start = max(warmup_steps - 1, 0)
-    progress = min(1.0, (step - start) / max(1, total_steps - 1 - start))
-    return final + (peak - final) * (1 + math.cos(math.pi * progress)) / 2
-
-
-def make_optimizer(network: Network, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW, fused into one kernel, with decay on the weights of linear layers and convolutions only.
-
-    Biases and norms only shift and stretch, and a row of `action_rows` gets a gradient only when
-    its action is drawn: decay would pull all of these towards 0 for no gain.
-    """
-    decayed = [module.weight for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    names = {id(parameter) for parameter in decayed}
-    others = [parameter for parameter in network.parameters() if id(parameter) not in names]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, fused=True)
-
-
 def use_threads(count: int) -> None:
     """Lets torch use so many CPU threads in this process; a small network is fastest with one or two."""
     torch.set_num_threads(count)
 
 
-def _to_host(loss: Loss, gradient_norm: Tensor, with_turns: bool) -> tuple[dict[str, float], np.ndarray]:
-    """Metrics and priorities in one copy: on a GPU, every copy waits for all work before it."""
+def _scalars(loss: Loss, with_turns: bool) -> dict[str, Tensor]:
+    """What is told of a loss, each `[]`, by the name of its metric."""
     scalars = {
         "loss/total": loss.total.detach(),
         "loss/value": loss.value,
         "loss/reward": loss.reward,
         "loss/policy": loss.policy,
         "loss/consistency": loss.consistency,
-        "train/gradient_norm": gradient_norm,
         "train/policy_entropy": loss.policy_entropy,
         "train/value_clipped": loss.value_clipped,
         "train/reward_clipped": loss.reward_clipped,
     }
     if with_turns:
         scalars["loss/turn"] = loss.turn
-    host = torch.cat([torch.stack(list(scalars.values())), loss.priorities]).cpu().numpy()
+    return scalars
+
+
+def _to_host(scalars: dict[str, Tensor], priorities: Tensor) -> tuple[dict[str, float], np.ndarray]:
+    """Metrics and priorities in one copy: on a GPU, every copy waits for all work before it."""
+    host = torch.cat([torch.stack(list(scalars.values())), priorities]).cpu().numpy()
     return dict(zip(scalars, host[: len(scalars)].tolist(), strict=True)), host[len(scalars) :]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from muzero_ray.core.config import TrainConfig
 from muzero_ray.core.types import Batch
-from muzero_ray.nn.base_network import Network
+from muzero_ray.nn.base_network import Heads, Network
 from muzero_ray.nn.support import is_clipped, two_hot
 
 
@@ -37,19 +37,62 @@ class TensorBatch:
 
     @classmethod
     def from_batch(cls, batch: Batch, device: torch.device | str = "cpu") -> "TensorBatch":
-        """Copies what the loss reads to `device`: actions as int64, all but the observations as float32."""
-        tensors = {}
-        for name in (field.name for field in fields(cls)):
+        """Copies what the loss reads to `device`: actions as int64, all but the observations as float32.
+
+        Copies to a GPU go by way of memory that it reads by itself, and may still be on their way when this returns:
+        what follows them on the present stream comes after them.
+        """
+        device = torch.device(device)
+        if batch.frames is None:
+            tensors = {}
+            names = [field.name for field in fields(cls)]
+        else:
+            stacks = _stacks(_to_device(batch.frames, batch.frames.dtype, device), batch.actions.shape[1])
+            tensors = {"observations": stacks[:, 0], "next_observations": stacks[:, 1:]}
+            names = [field.name for field in fields(cls) if field.name not in tensors]
+        for name in names:
             array = getattr(batch, name)
-            if array is None:
-                continue
-            if name == "actions":
-                array = array.astype(np.int64)
-            elif "observations" not in name:
-                array = array.astype(np.float32, copy=False)
-            # A batch that came through Ray is read-only, of which torch warns; a copy of one is not.
-            tensors[name] = torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
+            if array is not None:
+                kept = (
+                    array.dtype if "observations" in name else np.dtype(np.int64 if name == "actions" else np.float32)
+                )
+                tensors[name] = _to_device(array, kept, device)
         return cls(**tensors)
+
+    def tensors(self) -> list[Tensor]:
+        """All that there are, in the order of the fields."""
+        found = (getattr(self, field.name) for field in fields(self))
+        return [tensor for tensor in found if tensor is not None]
+
+
+def _to_device(array: np.ndarray, dtype: np.dtype, device: torch.device) -> Tensor:
+    if device.type == "cuda":
+        return host_copy(array, dtype, pinned=True).to(device, non_blocking=True)
+    array = array.astype(dtype, copy=False)
+    # A batch that came through Ray is read-only, of which torch warns; a copy of one is not.
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
+
+
+def host_copy(array: np.ndarray, dtype: np.dtype, *, pinned: bool) -> Tensor:
+    """A copy of an array, which may be read-only, as this type in the host's memory.
+
+    Args:
+        array: of any shape.
+        dtype: NumPy's name for the copy's type.
+        pinned: whether to lock the memory in its place, so that a GPU can read it while the CPU does other things.
+    """
+    copy = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype, pin_memory=pinned)
+    np.copyto(copy.numpy(), array, casting="same_kind")
+    return copy
+
+
+def _stacks(frames: Tensor, unroll_steps: int) -> Tensor:
+    """`[B, n + K, C, H, W]` frames as the `[B, K + 1, n * C, H, W]` that are seen; see `core.frames.stack_frames`.
+
+    A view, so that each frame travels to the device once, however many stacks it is in.
+    """
+    channels, stacked = frames.shape[2], (frames.shape[1] - unroll_steps) * frames.shape[2]
+    return frames.flatten(1, 2).unfold(1, stacked, channels).permute(0, 1, 4, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -99,7 +142,8 @@ def compute_loss(network: Network, batch: TensorBatch, config: TrainConfig) -> L
     """
     unroll_steps = batch.actions.shape[1]
     latents = unroll(network, batch.observations, batch.actions, config.dynamics_gradient)
-    heads = network.predict(latents)
+    # Logits that were computed in 16 bits become losses in 32.
+    heads = Heads(*(logits.float() for logits in network.predict(latents)))
     per_step = torch.full((unroll_steps + 1,), 1 / unroll_steps, device=latents.device)
     per_step[0] = 1.0
     # [B, K + 1]: the share of every position in the mean, before its mask.
@@ -231,9 +275,9 @@ def consistency_loss(network: Network, latents: Tensor, batch: TensorBatch) -> T
             "train.consistency_weight: needs batches with next_observations and observation_mask, got none; "
             "set it to 0 or let the buffer deliver them"
         )
-    predicted = network.predict_projection(network.project(latents))
+    predicted = network.predict_projection(network.project(latents)).float()
     with torch.no_grad():
-        real = network.project(network.represent(batch.next_observations.flatten(0, 1))).view_as(predicted)
+        real = network.project(network.represent(batch.next_observations.flatten(0, 1))).float().view_as(predicted)
     return -F.cosine_similarity(predicted, real, dim=-1) * batch.observation_mask
 
 

@@ -135,10 +135,20 @@ def build_network(config: NetworkConfig, spec: GameSpec, consistency: bool, seed
         return MuZeroNetwork(config, spec, consistency)
 
 
+def place(network: Network, device: torch.device) -> Network:
+    """Moves the network to the device, on a GPU with the weights of convolutions in the order that is fastest there."""
+    network.to(device)
+    if device.type == "cuda":
+        # `ConvNetwork` keeps boards channels last; kernels would be brought to that order in every call.
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
 def to_weights(network: Network) -> Weights:
     """Copies what inference needs: all of the network's state but the consistency layers, float32 on the CPU."""
     return {
-        name: tensor.to("cpu", torch.float32, copy=True).numpy() for name, tensor in _published_state(network).items()
+        name: tensor.to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format).numpy()
+        for name, tensor in _published_state(network).items()
     }
 
 

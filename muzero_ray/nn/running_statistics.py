@@ -66,6 +66,17 @@ def merge(first: Statistics, second: Statistics) -> Statistics:
     )
 
 
+def to_numbers(statistics: Statistics) -> np.ndarray:
+    """`[1 + 4 X]` float64 that say it all, to be sent elsewhere."""
+    parts = ([statistics.count], statistics.mean, statistics.squares, statistics.low, statistics.high)
+    return np.concatenate(parts, dtype=np.float64)
+
+
+def from_numbers(numbers: np.ndarray) -> Statistics:
+    """What `to_numbers` was given."""
+    return Statistics(int(numbers[0]), *np.split(numbers[1:], 4))
+
+
 def mean_and_spread(statistics: Statistics) -> tuple[np.ndarray, np.ndarray]:
     """What to subtract from observations, and what to divide them by; 0 and 1 for no rows. Each `[X]` float32.
 

@@ -11,8 +11,8 @@ from reference.networks import BOARD, PLAIN_BOARD, SMALL_CONV, random_network
 from muzero_ray.core.config import NetworkConfig
 from muzero_ray.core.game import GameSpec
 from muzero_ray.nn.conv_network import ConvNetwork
-from muzero_ray.nn.learner import make_optimizer
 from muzero_ray.nn.networks import build_network, load_weights, to_weights
+from muzero_ray.nn.optimizer import make_optimizer
 
 GAMES = {
     "drawn_and_placed_actions": BOARD,
@@ -52,6 +52,35 @@ def test_every_function_agrees_with_its_slow_twin(name, head):
         np.testing.assert_allclose(heads.policy_logits.detach(), [e["policy"] for e in expected], atol=1e-4)
         latents = network.step(latents, torch.tensor(actions))
         states = [twin.step(state, action) for state, action in zip(states, actions, strict=True)]
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+def test_the_dynamics_has_as_many_blocks_as_it_is_told(blocks):
+    config = SMALL_CONV.model_copy(update={"dynamics_blocks": blocks})
+    network = random_network(config, BOARD)
+    assert (len(network.representation_blocks), len(network.dynamics_blocks)) == (2, blocks)
+    twin = NaiveConv(config, BOARD, to_weights(network))
+    observation = observations_of(BOARD, 1)
+    reached = network.step(network.represent(torch.from_numpy(observation)), torch.tensor([3]))
+    np.testing.assert_allclose(reached[0].detach(), flat(twin.step(twin.represent(observation[0]), 3)), atol=2e-5)
+
+
+def test_rewards_can_be_told_from_the_largest_number_of_a_plane_wherever_it_is():
+    # The reward's three logits read hidden number 0, which is 2 * the largest of plane 1 of w; w is the state itself.
+    network = build_network(SMALL_CONV, BOARD, consistency=False)
+    few, channels, cells = 4, 3, 6
+    with torch.no_grad():
+        for layer in (network.prediction_1, network.scalars_1, network.scalars_2):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        network.prediction_1.weight[-channels:] = torch.eye(channels)
+        network.scalars_1.weight[0, cells * few + channels + 1] = 2.0
+        network.scalars_2.weight[:3, 0] = torch.tensor([-1.0, 0.0, 1.0])
+    for cell in range(cells):
+        state = torch.zeros(1, cells, channels)
+        state[0, cell, 1] = 0.75
+        logits = network.predict(state.flatten(1)).reward_logits[:, :3]
+        torch.testing.assert_close(logits, torch.tensor([[-1.5, 0.0, 1.5]]))
 
 
 @pytest.mark.parametrize("spec", [BOARD, PLAIN_BOARD], ids=["drawn", "plain"])

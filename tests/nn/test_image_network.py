@@ -14,8 +14,9 @@ from muzero_ray.core.config import Config, NetworkConfig, TrainConfig
 from muzero_ray.core.game import GameSpec
 from muzero_ray.nn.conv_network import ConvNetwork
 from muzero_ray.nn.inference import TorchModel
-from muzero_ray.nn.learner import Learner, make_optimizer
+from muzero_ray.nn.learner import Learner
 from muzero_ray.nn.networks import build_network, load_weights, to_weights
+from muzero_ray.nn.optimizer import make_optimizer
 
 SMALL_IMAGE = NetworkConfig(kind="image", channels=4, blocks=1, head_size=7)
 FRAMES = GameSpec(observation_shape=(3, 20, 36), num_actions=5, observation_dtype="uint8", frame_stack=2)

@@ -9,9 +9,11 @@ import torch
 from reference.batches import random_batch
 from reference.networks import BOARD, CAPTURES, SMALL, SMALL_CONV, SPEC
 
-from muzero_ray.core.config import Config, ReplayConfig, TrainConfig
+from muzero_ray.core.config import Config, ReplayConfig, SystemConfig, TrainConfig
 from muzero_ray.core.game import GameSpec
-from muzero_ray.nn.learner import Learner, NonFiniteLoss, learning_rate, make_optimizer
+from muzero_ray.nn.hardware import OutOfGpuMemory
+from muzero_ray.nn.learner import Learner, NonFiniteLoss
+from muzero_ray.nn.optimizer import learning_rate, make_optimizer
 
 
 def make_learner(seed=0, network=SMALL, spec=SPEC, **train):
@@ -100,6 +102,62 @@ def test_the_state_is_a_snapshot_that_loads_without_running_code():
     resumed.load_state_dict(state)
     assert resumed.training_steps == 1
     assert not same(resumed.weights(), learner.weights())
+
+
+def test_staged_batches_teach_what_batches_do():
+    plain, staged = make_learner(), make_learner()
+    ahead = [staged.stage(batch) for batch in batches(4)]
+    for batch, prepared in zip(batches(4), ahead, strict=True):
+        assert plain.update(batch).metrics == staged.update(prepared).metrics
+    assert same(plain.weights(), staged.weights())
+
+
+def test_what_the_machine_cannot_do_is_noted_and_printed(capsys):
+    config = Config(network=SMALL, system=SystemConfig(precision="bfloat16"))
+    notes = Learner(config, SPEC, seed=0).notes
+    assert notes == ["system.precision: bfloat16 is used on GPUs only, got cpu; computing in float32"]
+    assert capsys.readouterr().err == notes[0] + "\n"
+    assert make_learner().notes == []
+
+
+def test_a_step_that_does_not_fit_into_memory_is_told_and_changes_nothing(monkeypatch):
+    learner, untroubled = make_learner(), make_learner()
+    first, second = batches(2)
+
+    def full(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has too little. Advice")
+
+    make_gradient = learner._make_gradient
+    monkeypatch.setattr(learner, "_make_gradient", full)
+    with pytest.raises(OutOfGpuMemory) as told:
+        learner.update(first)
+    assert str(told.value) == (
+        "training step 0 with a batch of 8 windows of 4 states does not fit into the GPU's memory: CUDA out of memory. "
+        "Tried to allocate 2.00 GiB. GPU 0 has too little; lower train.batch_size (8), train.unroll_steps (3), "
+        "network.channels or network.blocks, or let nothing else use this GPU"
+    )
+    monkeypatch.setattr(learner, "_make_gradient", make_gradient)
+    assert same(learner.weights(), untroubled.weights())
+    assert learner.update(second).metrics == untroubled.update(second).metrics
+
+
+def test_a_state_from_a_device_with_another_layout_of_kernels_is_continued():
+    rng = np.random.default_rng(0)
+    first, second = (random_batch(rng, batch_size=8, num_actions=5, observation_shape=(2, 2, 3)) for _ in range(2))
+    there, here = (make_learner(network=SMALL_CONV, spec=BOARD) for _ in range(2))
+    there.network.to(memory_format=torch.channels_last)  # as `networks.place` does on GPUs
+    there.update(first)
+    here.load_bytes(there.to_bytes())
+    kernels = [parameter for parameter in here.network.parameters() if parameter.ndim == 4]
+    assert len(kernels) > 4
+    assert all(parameter.is_contiguous() for parameter in kernels)
+    moments = [here.state_dict()["optimizer"]["state"][i] for i in range(4)]
+    assert all(moment["exp_avg"].is_contiguous() for moment in moments)
+    assert there.update(second).metrics == pytest.approx(here.update(second).metrics, rel=1e-4)
+    weights = there.weights()
+    assert all(array.flags.c_contiguous for array in weights.values())
+    for name, array in here.weights().items():
+        np.testing.assert_allclose(weights[name], array, atol=1e-5)
 
 
 def test_target_weights_are_copied_every_interval():

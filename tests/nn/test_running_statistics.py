@@ -4,10 +4,12 @@ import pytest
 from muzero_ray.nn.running_statistics import (
     FARTHEST,
     SMALLEST_SPREAD,
+    from_numbers,
     mean_and_spread,
     merge,
     no_statistics,
     statistics_of,
+    to_numbers,
 )
 
 
@@ -73,3 +75,14 @@ def test_the_scale_is_the_standard_deviation_of_the_rows_down_to_its_floor():
     assert mean.tolist() == [2, 5]
     assert std.tolist() == [1, np.float32(SMALLEST_SPREAD)]
     assert mean.dtype == std.dtype == np.float32
+
+
+@pytest.mark.parametrize("rows", [0, 7])
+def test_statistics_travel_as_numbers_and_lose_nothing(rows):
+    known = statistics_of(np.random.default_rng(0).normal(size=(rows, 3))) if rows else no_statistics(3)
+    numbers = to_numbers(known)
+    assert (numbers.shape, numbers.dtype) == ((13,), np.float64)
+    came = from_numbers(numbers)
+    assert came.count == known.count == rows
+    for name in ("mean", "squares", "low", "high"):
+        np.testing.assert_array_equal(getattr(came, name), getattr(known, name))

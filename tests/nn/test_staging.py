@@ -1,0 +1,64 @@
+"""Batches come to the device as they are, by whatever way."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from reference.batches import random_batch
+
+from muzero_ray.core.frames import stack_frames
+from muzero_ray.core.types import Batch
+from muzero_ray.nn.losses import TensorBatch, host_copy
+from muzero_ray.nn.staging import Stager
+
+
+def batch_of_frames() -> Batch:
+    """Six windows of three steps, of which the network sees stacks of four frames with two planes each."""
+    frames = np.random.default_rng(0).integers(0, 256, (6, 4 + 3, 2, 5, 4)).astype(np.uint8)
+    stacks = stack_frames(frames, 4)
+    plain = random_batch(np.random.default_rng(0))
+    fields = {**vars(plain), "observations": stacks[:, 0], "next_observations": stacks[:, 1:], "frames": frames}
+    return Batch(**fields)
+
+
+def test_on_a_cpu_a_staged_batch_is_the_batch():
+    batch = random_batch(np.random.default_rng(0))
+    staged = Stager(torch.device("cpu")).stage(batch)
+    assert staged.batch is batch
+    for got, wanted in zip(staged.tensors().tensors(), TensorBatch.from_batch(batch).tensors(), strict=True):
+        assert torch.equal(got, wanted)
+
+
+@pytest.mark.parametrize("through_pickle", [False, True])
+def test_stacks_are_made_of_frames_as_they_are_seen(through_pickle):
+    batch = batch_of_frames()
+    if through_pickle:
+        batch = pickle.loads(pickle.dumps(batch))
+    tensors = TensorBatch.from_batch(batch)
+    assert tensors.observations.shape == (6, 8, 5, 4)
+    assert tensors.next_observations.shape == (6, 3, 8, 5, 4)
+    np.testing.assert_array_equal(tensors.observations, batch.observations)
+    np.testing.assert_array_equal(tensors.next_observations, batch.next_observations)
+    storages = {tensor.untyped_storage().data_ptr() for tensor in (tensors.observations, tensors.next_observations)}
+    assert len(storages) == 1  # each frame travels once
+
+
+def test_a_host_copy_is_of_its_own_type_and_memory():
+    numbers = np.arange(6, dtype=np.int32).reshape(2, 3)
+    numbers.setflags(write=False)
+    copy = host_copy(numbers, np.dtype(np.int64), pinned=False)
+    assert copy.dtype == torch.int64
+    assert copy.tolist() == [[0, 1, 2], [3, 4, 5]]
+    copy[0, 0] = 7
+    assert numbers[0, 0] == 0
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_staged_batch_arrives_whole():
+    stager, batches = Stager(torch.device("cuda")), [batch_of_frames() for _ in range(4)]
+    for staged in [stager.stage(batch) for batch in batches]:
+        tensors = staged.tensors()
+        for got, wanted in zip(tensors.tensors(), TensorBatch.from_batch(staged.batch).tensors(), strict=True):
+            assert got.device.type == "cuda"
+            assert torch.equal(got.cpu(), wanted)
