@@ -20,6 +20,9 @@ from muzero_ray.nn.downsampling import Downsampling
 
 FEW_PLANES: Final = 4
 """Planes to which a latent state is reduced before a dense layer reads all cells at once."""
+FEW_PLANES_OF_FRAMES: Final = 16
+"""The same for states of frames, which have few cells (EfficientZero: 16). Frames are much alike, so that half of the
+planes of a new network are negative in every cell of them all; with four, no gradient may be left."""
 
 
 class ConvNetwork(Network):
@@ -87,6 +90,7 @@ class ConvNetwork(Network):
             normalizes_observations=False,
             consistency=consistency,
         )
+        few = FEW_PLANES if downsampling is None else FEW_PLANES_OF_FRAMES
         self._board = (height, width, channels)
         self._cells = (cells, channels)
         self._scalar_sizes = [self.reward_size, self.value_size, self.turn_size]
@@ -112,21 +116,19 @@ class ConvNetwork(Network):
             self.register_buffer("turn_cells", torch.from_numpy(spec.turn_cells.astype(np.int64)), persistent=False)
 
         self.policy_is_by_cell = spec.action_cells is not None
-        self._hidden_planes = [channels if self.policy_is_by_cell else FEW_PLANES, FEW_PLANES, channels]
+        self._hidden_planes = [channels if self.policy_is_by_cell else few, few, channels]
         self.prediction_1 = nn.Linear(channels, sum(self._hidden_planes))
-        self.scalars_1 = nn.Linear(cells * FEW_PLANES + 2 * channels, head)
+        self.scalars_1 = nn.Linear(cells * few + 2 * channels, head)
         self.scalars_2 = nn.Linear(head, sum(self._scalar_sizes))
         zero_(self.scalars_2)
         if spec.action_cells is None:
-            self.policy = nn.Linear(cells * FEW_PLANES, spec.num_actions)
+            self.policy = nn.Linear(cells * few, spec.num_actions)
             zero_(self.policy)
         else:
             self._make_policy_by_cell(spec.action_cells, cells, channels)
         if consistency:
-            self.consistency_planes = nn.Linear(channels, FEW_PLANES)
-            self.consistency_projector = nn.Sequential(
-                nn.Linear(cells * FEW_PLANES, head), nn.ReLU(), nn.Linear(head, head)
-            )
+            self.consistency_planes = nn.Linear(channels, few)
+            self.consistency_projector = nn.Sequential(nn.Linear(cells * few, head), nn.ReLU(), nn.Linear(head, head))
             self.consistency_predictor = nn.Sequential(
                 nn.Linear(head, max(1, head // 2)), nn.ReLU(), nn.Linear(max(1, head // 2), head)
             )

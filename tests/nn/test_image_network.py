@@ -197,3 +197,18 @@ def test_the_kind_of_network_is_the_configured_one():
 def test_what_is_no_frame_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         build_network(SMALL_IMAGE, dataclasses.replace(FRAMES, **changes), consistency=False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_new_network_leaves_every_head_a_gradient_of_frames_that_are_much_alike(seed):
+    spec = GameSpec(observation_shape=(2, 40, 40), num_actions=5, observation_dtype="uint8")
+    network = build_network(SMALL_IMAGE.model_copy(update={"channels": 64}), spec, consistency=True, seed=seed)
+    frames = torch.full((8, 2, 40, 40), 87, dtype=torch.uint8)
+    for i in range(8):
+        frames[i, :, 4 * i : 4 * i + 4, 7:11] = 236  # a ball
+    with torch.no_grad():
+        cells = network.represent(frames).view(8, 9, 64)
+        for_policy, for_scalars = network.prediction_1(cells)[..., :32].amax(dim=(0, 1)).split(16)
+        for_consistency = network.consistency_planes(cells).amax(dim=(0, 1))
+    for planes in (for_policy, for_scalars, for_consistency):
+        assert (planes > 0).sum() >= 2

@@ -21,6 +21,9 @@ def flat(planes: np.ndarray) -> np.ndarray:
 class NaiveConv:
     """The three functions of `ConvNetwork` for one sample."""
 
+    few = 4
+    """Planes of which a dense layer reads every cell."""
+
     def __init__(self, config: NetworkConfig, spec: GameSpec, weights: Weights) -> None:
         self._config = config
         self._spec = spec
@@ -53,7 +56,7 @@ class NaiveConv:
             for x in range(width):
                 hidden[:, y, x] = np.maximum(self._linear("prediction_1", state[:, y, x]), 0)
         channels = len(state)
-        for_policy, in_place, anywhere = hidden[: -4 - channels], hidden[-4 - channels : -channels], hidden[-channels:]
+        for_policy, in_place, anywhere = np.split(hidden, [-self.few - channels, -channels])
         means = [plane.mean() for plane in anywhere]
         largest = [plane.max() for plane in anywhere]
         scalars = self._linear("scalars_1", np.array([*flat(in_place), *means, *largest]))

@@ -7,6 +7,8 @@ from reference.naive_conv import NaiveConv
 class NaiveImageNetwork(NaiveConv):
     """The three functions of the network for images, for one sample; only the representation is its own."""
 
+    few = 16
+
     def represent(self, observation: np.ndarray) -> np.ndarray:
         blocks = self._config.blocks
         x = observation.astype(np.float64) / (255 if observation.dtype == np.uint8 else 1)
