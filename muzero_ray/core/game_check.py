@@ -129,6 +129,7 @@ def spec_problems(game: Game, name: str | None = None) -> list[str]:
         f"observation_shape must be that of a frame, (C, H, W), where frame_stack is {stacked}",
         shape,
     )
+    demand(stacked == 1 or spec.num_players == 1, "frame_stack must be 1 with two players", stacked)
     demand(
         isinstance(spec.protocol, str) and "\n" not in spec.protocol, "protocol must be one line of text", spec.protocol
     )

@@ -98,6 +98,10 @@ BROKEN = {
         broken(spec=spec(frame_stack=4)),
         "spec.observation_shape must be that of a frame, (C, H, W), where frame_stack is 4, got (2,)",
     ),
+    "stack for two": (
+        broken(spec=spec(frame_stack=2, observation_shape=(1, 2, 3))),
+        "spec.frame_stack must be 1 with two players, got 2; mend the game's spec",
+    ),
     "protocol": (broken(spec=spec(protocol="a\nb")), "spec.protocol must be one line of text, got 'a\\nb'"),
     "bounds fall": (broken(spec=spec(value_bounds=(1.0, -1.0))), "value_bounds must be finite and rise, got (1.0, "),
     "bounds lopsided": (broken(spec=spec(value_bounds=(0.0, 1.0))), "value_bounds must be symmetric"),
