@@ -136,12 +136,18 @@ def build_network(config: NetworkConfig, spec: GameSpec, consistency: bool, seed
 
 
 def place(network: Network, device: torch.device) -> Network:
-    """Moves the network to the device, on a GPU with the weights of convolutions in the order that is fastest there."""
+    """Moves the network to the device, on a GPU with the kernels of convolutions in the order that is fastest there."""
     network.to(device)
     if device.type == "cuda":
-        # `ConvNetwork` keeps boards channels last; kernels would be brought to that order in every call.
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out_channels_last(network)
     return network
+
+
+def lay_out_channels_last(network: Network) -> None:
+    """Reorders kernels in memory: `ConvNetwork` keeps boards channels last, and each call would bring them to that."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def to_weights(network: Network) -> Weights:

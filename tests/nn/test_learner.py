@@ -9,10 +9,11 @@ import torch
 from reference.batches import random_batch
 from reference.networks import BOARD, CAPTURES, SMALL, SMALL_CONV, SPEC
 
-from muzero_ray.core.config import Config, ReplayConfig, SystemConfig, TrainConfig
+from muzero_ray.core.config import Config, NetworkConfig, ReplayConfig, SystemConfig, TrainConfig
 from muzero_ray.core.game import GameSpec
 from muzero_ray.nn.hardware import OutOfGpuMemory
 from muzero_ray.nn.learner import Learner, NonFiniteLoss
+from muzero_ray.nn.networks import lay_out_channels_last
 from muzero_ray.nn.optimizer import learning_rate, make_optimizer
 
 
@@ -145,7 +146,8 @@ def test_a_state_from_a_device_with_another_layout_of_kernels_is_continued():
     rng = np.random.default_rng(0)
     first, second = (random_batch(rng, batch_size=8, num_actions=5, observation_shape=(2, 2, 3)) for _ in range(2))
     there, here = (make_learner(network=SMALL_CONV, spec=BOARD) for _ in range(2))
-    there.network.to(memory_format=torch.channels_last)  # as `networks.place` does on GPUs
+    lay_out_channels_last(there.network)  # as on a GPU
+    assert not there.network.dynamics_1.weight.is_contiguous()
     there.update(first)
     here.load_bytes(there.to_bytes())
     kernels = [parameter for parameter in here.network.parameters() if parameter.ndim == 4]
@@ -332,3 +334,32 @@ def test_one_batch_can_be_learnt_by_heart(network, spec, steps):
     assert result.metrics["loss/policy"] - floor < 0.02 * (first["loss/policy"] - floor) + 0.02
     assert result.priorities.max() < 0.3  # values have a scale of 10
     assert result.metrics.get("loss/turn", 0.0) < 0.01
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compile", ["off", "on"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_gpu_learns_nearly_what_a_cpu_does_and_a_cpu_can_go_on_from_there(precision, compile):
+    spec = GameSpec(observation_shape=(3, 20, 20), num_actions=4, observation_dtype="uint8")
+    network = NetworkConfig(kind="image", channels=8, blocks=1, head_size=16)
+    train = TrainConfig(batch_size=12, consistency_weight=1.0, learning_rate_warmup=5)
+    system = SystemConfig(precision=precision, compile=compile)
+    rng = np.random.default_rng(0)
+    plain = [random_batch(rng, batch_size=12, observation_shape=spec.input_shape, value_scale=1.0) for _ in range(6)]
+    frames = [
+        dataclasses.replace(
+            batch,
+            observations=rng.integers(0, 256, batch.observations.shape).astype(np.uint8),
+            next_observations=rng.integers(0, 256, batch.next_observations.shape).astype(np.uint8),
+        )
+        for batch in plain
+    ]
+    there = Learner(Config(network=network, train=train, system=system), spec, seed=0, device="cuda")
+    here = Learner(Config(network=network, train=train), spec, seed=0)
+    staged = [there.stage(batch) for batch in frames]
+    for batch, ahead in zip(frames, staged, strict=True):
+        assert there.update(ahead).metrics == pytest.approx(here.update(batch).metrics, rel=0.05, abs=0.05)
+    assert there.notes == []
+    here.load_bytes(there.to_bytes())
+    assert same(here.weights(), there.weights())
+    assert there.update(frames[0]).metrics == pytest.approx(here.update(frames[0]).metrics, rel=0.05, abs=0.05)
