@@ -38,7 +38,7 @@ class ConvNetwork(Network):
         representation:  h  = scale(blocks(relu(N(conv(o)))))
         dynamics:        h' = scale(blocks(h + relu(N(conv([h, a])))))          where a is pictured
                          h' = scale(blocks(h + relu(N(conv(h) + E[a]))))        else
-                         and h' turned round, where players see the board from their own sides (`turn_cells`)
+                         and h' handed to the other player, where turns alternate, see below
         prediction:      [u | v | w] = relu(P1 h + p1), the same in every cell
                          y = relu(S1 [v, mean(w), max(w)] + s1)                  v of all cells at once
                          [reward logits | value logits | turn logit] = S2 y + s2
@@ -54,6 +54,10 @@ class ConvNetwork(Network):
     `action_cells`, Q says in every cell and for every plane of moves how probable the move is, as in AlphaZero, and an
     action reads its own cell; actions that have none, such as a pass, are told by another layer from the mean of u
     over the cells.
+
+    Where turns alternate, mine becomes the other's with every move: the first half of the planes of a latent state and
+    the second change places (one in the middle stays), so that the dynamics has to say only what a move changes. Where
+    players see the board from their own sides (`turn_cells`), it is turned round as well.
 
     Nothing is normalised over a batch, so that what is said of a state never depends on those beside it: search
     asks in batches of any size, and would otherwise plan in another network than the one that was trained. Floats
@@ -111,6 +115,7 @@ class ConvNetwork(Network):
         self.dynamics_norm = nn.GroupNorm(1, channels)
         dynamics_blocks = config.blocks if config.dynamics_blocks is None else config.dynamics_blocks
         self.dynamics_blocks = tower(channels, dynamics_blocks)
+        self.alternates = spec.num_players == 2 and spec.alternating
         self.turns_board = spec.turn_cells is not None
         if spec.turn_cells is not None:
             self.register_buffer("turn_cells", torch.from_numpy(spec.turn_cells.astype(np.int64)), persistent=False)
@@ -173,9 +178,17 @@ class ConvNetwork(Network):
             x = x + self.action_rows(actions)[:, :, None, None]
         x = F.relu(self.dynamics_norm(x), inplace=True) + boards.permute(0, 3, 1, 2)
         reached = _to_latents(self.dynamics_blocks(x))
+        return self._handed_over(reached) if self.alternates else reached
+
+    def _handed_over(self, latents: Tensor) -> Tensor:
+        """`[B, H]` latent states as the other player sees them."""
+        boards = latents.view(-1, *self._cells)
+        half = boards.shape[-1] // 2
+        mine, middle, others = boards.split([half, boards.shape[-1] - 2 * half, half], dim=-1)
+        boards = torch.cat([others, middle, mine], dim=-1)
         if self.turns_board:
-            reached = reached.view(-1, *self._cells).index_select(1, self.turn_cells).flatten(1)
-        return reached
+            boards = boards.index_select(1, self.turn_cells)
+        return boards.flatten(1)
 
     def predict(self, latents: Tensor) -> Heads:
         """See `Network.predict`."""

@@ -43,6 +43,9 @@ class NaiveConv:
             x = self._convolve("dynamics_1", np.concatenate([state, self._spec.action_planes[action]]))
         x = state + np.maximum(self._norm("dynamics_norm", x), 0)
         reached = self._scaled(self._blocks("dynamics_blocks", self._config.dynamics_blocks, x))
+        if self._spec.num_players == 2 and self._spec.alternating:
+            half = len(reached) // 2
+            reached = np.array([*reached[len(reached) - half :], *reached[half : len(reached) - half], *reached[:half]])
         if self._spec.turn_cells is None:
             return reached
         turned = [plane.ravel()[self._spec.turn_cells].reshape(plane.shape) for plane in reached]
