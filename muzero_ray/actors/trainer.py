@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -11,7 +11,9 @@ from muzero_ray.actors.description import describe_network
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.reports import TrainerState, TrainReport
-from muzero_ray.core.types import Batch
+
+if TYPE_CHECKING:
+    from muzero_ray.nn.staging import StagedBatch  # needs torch, which this process loads when the trainer is made
 
 _BATCHES_PER_REQUEST = 4
 """Batches that the buffer is asked for at once: a message costs about as much as half a training step."""
@@ -39,7 +41,7 @@ class Trainer:
         self._published: ray.ObjectRef[Any] | None = None
         self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
         self._pending: deque[ray.ObjectRef[Any]] = deque()
-        self._batches: deque[Batch] = deque()
+        self._batches: deque[StagedBatch] = deque()
 
     def start(self, state: bytes | None) -> int:
         """Continues from a checkpoint's learner state, if there is one; publishes; answers the training steps."""
@@ -56,21 +58,17 @@ class Trainer:
         first_step, training, finished = self._learner.training_steps, 0.0, False
         metrics: dict[str, float] = {}
         while (elapsed := time.perf_counter() - began) < seconds:
-            if not self._batches:
-                self._ask_for_batches()
-                ready, _ = ray.wait([self._pending[0]], timeout=seconds - elapsed)
-                if not ready:
-                    break
-                self._batches.extend(ray.get(self._pending.popleft()))
+            if len(self._batches) <= 1:
+                # One is still in hand, so that a GPU learns from it while it fetches those that come.
+                came = self._take_batches(timeout=0.0 if self._batches else seconds - elapsed)
                 if not self._batches:
-                    finished = True
+                    finished = came
                     break
-                self._ask_for_batches()
-            batch = self._batches.popleft()
+            staged = self._batches.popleft()
             started = time.perf_counter()
-            result = self._learner.update(batch)
+            result = self._learner.update(staged)
             if self._prioritized:
-                self._told.append(self._buffer.update_priorities.remote(batch.indices, result.priorities))
+                self._told.append(self._buffer.update_priorities.remote(staged.batch.indices, result.priorities))
             if self._learner.training_steps % self._publish_interval == 0:
                 self.publish()
             metrics = result.metrics
@@ -87,6 +85,15 @@ class Trainer:
             finished=finished,
             metrics=metrics,
         )
+
+    def _take_batches(self, timeout: float) -> bool:
+        """Waits so long for the batches asked for first, and says whether they came; none come when all is done."""
+        self._ask_for_batches()
+        ready, _ = ray.wait([self._pending[0]], timeout=timeout)
+        if ready:
+            self._batches.extend(map(self._learner.stage, ray.get(self._pending.popleft())))
+            self._ask_for_batches()
+        return bool(ready)
 
     def _ask_for_batches(self) -> None:
         while len(self._pending) < self._prefetch:
