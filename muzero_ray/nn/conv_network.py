@@ -184,7 +184,7 @@ class ConvNetwork(Network):
         """`[B, H]` latent states as the other player sees them."""
         boards = latents.view(-1, *self._cells)
         half = boards.shape[-1] // 2
-        mine, middle, others = boards.split([half, boards.shape[-1] - 2 * half, half], dim=-1)
+        mine, middle, others = torch.split(boards, [half, boards.shape[-1] - 2 * half, half], dim=-1)
         boards = torch.cat([others, middle, mine], dim=-1)
         if self.turns_board:
             boards = boards.index_select(1, self.turn_cells)
