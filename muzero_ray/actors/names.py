@@ -16,3 +16,12 @@ STATE_HOLDERS = (STORAGE, BUFFER, TRAINER)
 def self_play(index: int) -> str:
     """The name of self-play actor number `index`."""
     return f"self_play_{index}"
+
+
+def role_of(name: str) -> str:
+    """What an actor does: its name without the number that it has where there are several.
+
+    >>> role_of("self_play_12"), role_of("trainer")
+    ('self_play', 'trainer')
+    """
+    return name.rstrip("0123456789").rstrip("_")

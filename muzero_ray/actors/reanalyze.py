@@ -1,20 +1,25 @@
 """The reanalyze actor: searches stored positions again with newer weights."""
 
+import logging
 import time
 from typing import Any
 
 import ray
 
 from muzero_ray.actors import build, names
+from muzero_ray.actors.logs import Logs, start_logging
 from muzero_ray.actors.shared_storage import WeightsReader
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import ReanalyzeReport
+
+logger = logging.getLogger(__name__)
 
 
 class Reanalyze:
     """Repeats searches, one batch ahead of the buffer's answer."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, logs: Logs | None = None) -> None:
+        start_logging(names.REANALYZE, logs)
         storage: Any = ray.get_actor(names.STORAGE)
         restart = ray.get(storage.register.remote(names.REANALYZE))
         self._reanalyzer = build.make_reanalyzer(config, restart)
@@ -22,6 +27,7 @@ class Reanalyze:
         self._buffer: Any = ray.get_actor(names.BUFFER)
         self._pending: ray.ObjectRef[Any] | None = None
         self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
+        logger.info("reanalyzes %s, started before: %d times", config.game, restart)
 
     def work(self, seconds: float) -> ReanalyzeReport:
         """Works for about so many seconds; a wait for positions counts."""
@@ -56,6 +62,7 @@ class Reanalyze:
         return self._weights.version >= 0
 
     def _report(self, positions: int, searching: float, began: float, finished: bool) -> ReanalyzeReport:
+        logger.debug("searched %d positions again with weights %d", positions, self._weights.version)
         told, self._told = self._told, []
         ray.get(told)  # so that an error there is an error here, and not lost
         return ReanalyzeReport(positions, searching, time.perf_counter() - began - searching, finished)

@@ -5,15 +5,21 @@ when more may be played, a batch is answered when it may be trained on. The pace
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from muzero_ray.actors import build
+from muzero_ray.actors import build, names
+from muzero_ray.actors.buffer_meter import BufferMeter
+from muzero_ray.actors.logs import Logs, start_logging
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus
 from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory, Weights
+
+logger = logging.getLogger(__name__)
 
 
 class ReplayBufferActor:
@@ -22,10 +28,12 @@ class ReplayBufferActor:
     All methods are coroutines on one thread: each runs to its end or to its `await` undisturbed.
     """
 
-    def __init__(self, config: Config, num_actors: int) -> None:
+    def __init__(self, config: Config, num_actors: int, logs: Logs | None = None) -> None:
+        start_logging(names.BUFFER, logs)
         self._buffer = build.make_replay_buffer(config)
         self._fresh_values = build.FreshValues(config) if config.reanalyze.fresh_values else None
         self._limiter = build.make_rate_limiter(config, num_actors)
+        self._meter = BufferMeter()
         self._batch_size = config.train.batch_size
         self._reanalyze_size = config.reanalyze.batch_size
         self._closed = False
@@ -37,29 +45,43 @@ class ReplayBufferActor:
         if state is not None:
             self._buffer.load_state_dict(state["buffer"])
             self._limiter.load_state_dict(state["limiter"])
+        logger.info("started with %s of %s env steps", self._buffer.num_steps, self._buffer.total_steps)
         self._started.set()
         return await self.status()
 
     async def add(self, trajectories: list[Trajectory]) -> BufferStatus:
         """Stores a delivery at once; answers when its sender may play on."""
         await self._started.wait()
+        began = time.perf_counter()
         stored = [trajectory.num_steps for trajectory in trajectories if self._buffer.add(trajectory)]
+        self._meter.added(len(stored), len(trajectories) - len(stored), time.perf_counter() - began)
         self._limiter.inserted(sum(stored))
         await self._wait_until(self._limiter.may_insert)
         return await self.status()
 
-    async def sample(self, most: int) -> list[Batch]:
+    async def sample(self, most: int, newest_version: int | None = None) -> list[Batch]:
         """Batches, when one may be trained on: as many as may be, at most so many.
 
         Sent together they cost fewer messages. None come once intake is closed and all has been trained.
+
+        Args:
+            most: batches wanted.
+            newest_version: of the weights, if the asker knows it: how much older the data is, `status` then tells.
         """
         await self._may_consume("train")
         batches: list[Batch] = []
         while len(batches) < most and self._limiter.may_consume("train"):
             self._limiter.consumed("train", self._batch_size)
-            batches.append(self._buffer.sample())
+            batches.append(self._sample(newest_version))
         await self._notify()
         return batches
+
+    def _sample(self, newest_version: int | None) -> Batch:
+        began = time.perf_counter()
+        batch = self._buffer.sample()
+        seconds = time.perf_counter() - began
+        self._meter.sampled(self._buffer.weights_versions(batch.indices), newest_version, seconds)
+        return batch
 
     async def reanalyze_request(self) -> ReanalyzeRequest | None:
         """Positions to search again, when it is time; None once intake is closed and all is done."""
@@ -95,13 +117,8 @@ class ReplayBufferActor:
         await self._notify()
 
     async def status(self) -> BufferStatus:
-        """How full the buffer is, and how the pace is held."""
-        return BufferStatus(
-            env_steps=self._buffer.total_steps,
-            num_steps=self._buffer.num_steps,
-            memory_bytes=self._buffer.memory_bytes,
-            held_ratios={name: self._limiter.held_ratio(name) for name in self._limiter.consumers},
-        )
+        """How full the buffer is, how the pace is held, and what happened since this was last told."""
+        return self._meter.status(self._buffer, self._limiter)
 
     async def state(self) -> dict[str, Any]:
         """What a checkpoint keeps: {"buffer": arrays by name, "limiter": numbers by name}."""

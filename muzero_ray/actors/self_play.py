@@ -1,5 +1,6 @@
 """The self-play actor: plays many games at once and hands over what was played."""
 
+import logging
 import time
 from dataclasses import replace
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import ray
 
 from muzero_ray.actors import build, names
+from muzero_ray.actors.logs import Logs, start_logging
 from muzero_ray.actors.shared_storage import WeightsReader
 from muzero_ray.core.config import Config
 from muzero_ray.core.types import SelfPlayReport, Trajectory
+
+logger = logging.getLogger(__name__)
 
 
 class SelfPlay:
@@ -18,13 +22,15 @@ class SelfPlay:
     Trajectories are returned, not put: the caller owns them, and they outlive this actor.
     """
 
-    def __init__(self, config: Config, index: int) -> None:
+    def __init__(self, config: Config, index: int, logs: Logs | None = None) -> None:
+        start_logging(names.self_play(index), logs)
         storage: Any = ray.get_actor(names.STORAGE)
         self._name = f"SelfPlay({index}, {config.game})"
         self._moves = config.self_play.segment_moves
         restart = ray.get(storage.register.remote(names.self_play(index)))
         self._player = build.make_self_player(config, index, restart)
         self._weights = WeightsReader(storage)
+        logger.info("plays %s, started before: %d times", config.game, restart)
 
     @ray.method(num_returns=2)
     def play(self) -> tuple[list[Trajectory], SelfPlayReport | None]:
@@ -38,6 +44,7 @@ class SelfPlay:
             return [], None
         waited = time.perf_counter() - began
         trajectories, report = self._player.play(self._moves)
+        logger.debug("played %d env steps with weights %d", report.env_steps, report.weights_version)
         return trajectories, replace(report, seconds={**report.seconds, "weights": waited})
 
     def __repr__(self) -> str:

@@ -5,11 +5,16 @@ nothing of networks; weights are dictionaries of arrays to it.
 """
 
 import asyncio
+import logging
 from typing import Any
 
 import ray
 
+from muzero_ray.actors import names
+from muzero_ray.actors.logs import Logs, start_logging
 from muzero_ray.core.types import Weights
+
+logger = logging.getLogger(__name__)
 
 
 class SharedStorage:
@@ -18,7 +23,8 @@ class SharedStorage:
     All methods are coroutines, so that `alive` can be waited for beside the others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, logs: Logs | None = None) -> None:
+        start_logging(names.STORAGE, logs)
         self._version = -1
         self._weights: ray.ObjectRef[Any] | None = None
         self._target: ray.ObjectRef[Any] | None = None
@@ -27,6 +33,7 @@ class SharedStorage:
 
     async def start(self, starts: dict[str, int]) -> None:
         """Says how often each role was started before; `register` and `state` wait for it."""
+        logger.info("started")
         self._starts = dict(starts)
         self._started.set()
 
@@ -36,6 +43,7 @@ class SharedStorage:
         # Between two copies of the target weights the trainer sends the same ones; they are small beside a batch.
         self._target = ray.put(target_weights)
         self._version = version
+        logger.debug("weights %d came", version)
 
     async def newest(self, have_version: int, target: bool = False) -> tuple[int, ray.ObjectRef[Any]] | None:
         """The newest (version, reference to the weights), or None if the caller has them or there are none.

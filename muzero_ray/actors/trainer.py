@@ -1,5 +1,6 @@
 """The trainer actor: the learner, fed with batches asked for ahead, publishing what it learns."""
 
+import logging
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -8,12 +9,15 @@ import ray
 
 from muzero_ray.actors import names
 from muzero_ray.actors.description import describe_network
+from muzero_ray.actors.logs import Logs, start_logging
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.reports import TrainerState, TrainReport
 
 if TYPE_CHECKING:
     from muzero_ray.nn.staging import StagedBatch  # needs torch, which this process loads when the trainer is made
+
+logger = logging.getLogger(__name__)
 
 _BATCHES_PER_REQUEST = 4
 """Batches that the buffer is asked for at once: a message costs about as much as half a training step."""
@@ -24,7 +28,8 @@ _PUBLISH_SECONDS = 10.0
 class Trainer:
     """`nn.learner.Learner` in an actor; keeps `prefetch` requests for batches on their way."""
 
-    def __init__(self, config: Config, spec: GameSpec, device: str, threads: int) -> None:
+    def __init__(self, config: Config, spec: GameSpec, device: str, threads: int, logs: Logs | None = None) -> None:
+        start_logging(names.TRAINER, logs)
         from muzero_ray.nn.learner import Learner, use_threads
 
         use_threads(threads)
@@ -39,6 +44,7 @@ class Trainer:
         self._buffer: Any = None  # both are looked up by `start`: this actor is created before them
         self._storage: Any = None
         self._published: ray.ObjectRef[Any] | None = None
+        self._published_version: int | None = None
         self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
         self._pending: deque[ray.ObjectRef[Any]] = deque()
         self._batches: deque[StagedBatch] = deque()
@@ -50,6 +56,7 @@ class Trainer:
         if state is not None:
             self._learner.load_bytes(state)
         self.publish()
+        logger.info("starts at training step %d", self._learner.training_steps)
         return self._learner.training_steps
 
     def train(self, seconds: float) -> TrainReport:
@@ -75,6 +82,7 @@ class Trainer:
             training += time.perf_counter() - started
         if finished:
             self.publish()  # the last weights, whatever the interval
+        logger.debug("trained to step %d", self._learner.training_steps)
         told, self._told = self._told, []
         ray.get(told)  # so that an error there is an error here, and not lost
         return TrainReport(
@@ -84,6 +92,7 @@ class Trainer:
             wait_seconds=time.perf_counter() - began - training,
             finished=finished,
             metrics=metrics,
+            batches_ready=self._count_ready(),
         )
 
     def _take_batches(self, timeout: float) -> bool:
@@ -97,7 +106,14 @@ class Trainer:
 
     def _ask_for_batches(self) -> None:
         while len(self._pending) < self._prefetch:
-            self._pending.append(self._buffer.sample.remote(_BATCHES_PER_REQUEST))
+            self._pending.append(self._buffer.sample.remote(_BATCHES_PER_REQUEST, self._published_version))
+
+    def _count_ready(self) -> int:
+        """Batches at hand, and in answers that came, each of which is taken to be full."""
+        if not self._pending:
+            return len(self._batches)
+        answers, _ = ray.wait(list(self._pending), num_returns=len(self._pending), timeout=0)
+        return len(self._batches) + _BATCHES_PER_REQUEST * len(answers)
 
     def describe(self) -> str:
         """The network's parameters by name and shape, for people to read."""
@@ -112,6 +128,7 @@ class Trainer:
         if self._published is not None:
             ray.wait([self._published], timeout=_PUBLISH_SECONDS)
         weights, target_weights = self._learner.weights(), self._learner.target_weights()
+        self._published_version = self._learner.training_steps
         self._published = self._storage.publish.remote(self._learner.training_steps, weights, target_weights)
         self._told.append(self._published)
         if self._fresh_values:

@@ -30,6 +30,7 @@ from muzero_ray.app.match import match
 from muzero_ray.app.prove import prove
 from muzero_ray.app.request import read_request
 from muzero_ray.app.run_folder import RunFolder, game_label
+from muzero_ray.app.status import status
 
 if TYPE_CHECKING:
     pass
@@ -238,6 +239,7 @@ def bench(argv: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
+    "status": status,
     "evaluate": evaluate,
     "watch": watch,
     "match": match,

@@ -157,6 +157,12 @@ class Curve:
         self._file.write(f"{json.dumps(row)}\n".encode())
 
 
+def read_evaluations(path: Path) -> list[EvaluationPoint]:
+    """The evaluations in a curve's file, oldest first; it may be written meanwhile."""
+    rows = [row for row in _read_rows(path) if row["kind"] == "evaluation"]
+    return [EvaluationPoint.from_dict({key: value for key, value in row.items() if key != "kind"}) for row in rows]
+
+
 def _read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a file; a last line that a crash cut off is left out."""
     if not path.is_file():

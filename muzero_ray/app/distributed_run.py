@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 
+from muzero_ray.actors.logs import Logs
 from muzero_ray.app.cluster import Cluster, Plan
 from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.snapshot import Snapshot
@@ -39,6 +40,7 @@ class DistributedRun:
         monitor: told of everything that happens.
         newest_snapshot: the newest snapshot on disk, or None: what a crashed actor continues from.
         snapshot: what to continue from; None for a new run.
+        logs: where the actors log; None leaves their logging alone.
     """
 
     def __init__(
@@ -49,13 +51,15 @@ class DistributedRun:
         monitor: Monitor,
         newest_snapshot: Callable[[], Snapshot | None],
         snapshot: Snapshot | None,
+        logs: Logs | None = None,
     ) -> None:
         self._config = config
         self._cluster = cluster
         self._monitor = monitor
         self._newest_snapshot = newest_snapshot
-        self._supervisor = Supervisor(config.system.max_restarts, config.system.stall_seconds, monitor.event)
-        self._actors = launch(config, plan)
+        self._supervisor = Supervisor(config.system.max_restarts, config.system.stall_seconds, monitor.trouble)
+        self._actors = launch(config, plan, logs)
+        monitor.watch_actors(lambda: self._supervisor.health(self._actors.roles))
         self._starts = dict(snapshot.starts) if snapshot else {}
         self._delivery = config.self_play.games_per_actor * config.self_play.segment_moves
         self._env_steps = snapshot.env_steps if snapshot else 0

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from muzero_ray.actors import build, names
+from muzero_ray.actors.buffer_meter import BufferMeter
 from muzero_ray.actors.examiner import Examiner
 from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.core.config import Config
-from muzero_ray.core.reports import BufferStatus, EvaluationReport, Pairing, ReanalyzeReport, TrainReport
-from muzero_ray.core.types import Weights
+from muzero_ray.core.reports import EvaluationReport, Pairing, ReanalyzeReport, TrainReport
+from muzero_ray.core.types import Batch, Weights
 
 
 class LocalRun:
@@ -39,6 +40,7 @@ class LocalRun:
         self._buffer = build.make_replay_buffer(config)
         self._fresh_values = build.FreshValues(config) if config.reanalyze.fresh_values else None
         self._limiter = build.make_rate_limiter(config, num_actors=1)
+        self._meter = BufferMeter()
         self._player = build.make_self_player(config, 0, restarts[names.self_play(0)])
         self._reanalyzer = (
             build.make_reanalyzer(config, restarts[names.REANALYZE]) if config.reanalyze.ratio > 0 else None
@@ -78,14 +80,7 @@ class LocalRun:
         if not trained and not reanalyzed and self.env_steps >= self._config.train.env_steps:
             self._publish()
             self._spent = True
-        self._monitor.buffer(
-            BufferStatus(
-                env_steps=self.env_steps,
-                num_steps=self._buffer.num_steps,
-                memory_bytes=self._buffer.memory_bytes,
-                held_ratios={name: self._limiter.held_ratio(name) for name in self._limiter.consumers},
-            )
-        )
+        self._monitor.buffer(self._meter.status(self._buffer, self._limiter))
 
     def evaluate(
         self, episodes: int, pairings: Sequence[Pairing], then: Callable[[EvaluationReport, Weights], None]
@@ -122,8 +117,9 @@ class LocalRun:
 
     def _play(self) -> None:
         trajectories, report = self._player.play(self._config.self_play.segment_moves)
-        for trajectory in trajectories:
-            self._buffer.add(trajectory)
+        began = time.perf_counter()
+        stored = [self._buffer.add(trajectory) for trajectory in trajectories]
+        self._meter.added(sum(stored), len(stored) - sum(stored), time.perf_counter() - began)
         self._limiter.inserted(report.env_steps)
         self._monitor.self_play(report)
 
@@ -131,7 +127,7 @@ class LocalRun:
         began, first_step, metrics = time.perf_counter(), self.training_steps, {}
         while self._limiter.may_consume("train"):
             self._limiter.consumed("train", self._config.train.batch_size)
-            batch = self._buffer.sample()
+            batch = self._sample()
             result = self._learner.update(batch)
             metrics = result.metrics
             if self._config.replay.prioritized:
@@ -143,6 +139,13 @@ class LocalRun:
             seconds = time.perf_counter() - began
             self._monitor.training(TrainReport(self.training_steps, steps, seconds, 0.0, False, metrics))
         return steps > 0
+
+    def _sample(self) -> Batch:
+        began = time.perf_counter()
+        batch = self._buffer.sample()
+        seconds = time.perf_counter() - began
+        self._meter.sampled(self._buffer.weights_versions(batch.indices), self.training_steps, seconds)
+        return batch
 
     def _reanalyze(self) -> bool:
         if self._reanalyzer is None:

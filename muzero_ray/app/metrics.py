@@ -28,9 +28,11 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
+    "progress/env_steps": Metric("steps", "env steps so far, in the buffer's count"),
     "progress/training_steps": Metric("steps", "training steps so far"),
     "progress/seconds": Metric("s", "wall-clock time so far, over all resumptions"),
     "progress/games": Metric("games", "games that self-play has finished"),
+    "evaluation/count": Metric("evaluations", "evaluations since the head was started"),
     "evaluation/mean_return": Metric("return", "mean over the episodes of the greedy agent"),
     "evaluation/std_return": Metric("return", "standard deviation over these episodes"),
     "evaluation/elo": Metric("Elo", "strength in a game for two; the first of evaluate.opponents has 0"),
@@ -42,6 +44,7 @@ METRICS: dict[str, Metric] = {
     "self_play/resigned": Metric("share", "games given up, of those finished since the last report"),
     "self_play/false_resignations": Metric("share", "games not lost, of those that would have been given up so far"),
     "self_play/weights_lag": Metric("steps", "training steps between the newest weights and those that play"),
+    "self_play/search_seconds": Metric("s", "time of the searches of one move of all games of an actor"),
     "loss/total": Metric("nats", "weighted sum of the parts: what is minimised"),
     "loss/value": Metric("nats", "value loss, summed over the unrolled steps"),
     "loss/reward": Metric("nats", "reward loss, summed over the unrolled steps"),
@@ -56,15 +59,34 @@ METRICS: dict[str, Metric] = {
     "replay/steps": Metric("steps", "transitions held"),
     "replay/memory": Metric("MB", "memory of the buffer"),
     "replay/ratio": Metric("1", "trained positions per env step, held so far"),
+    "replay/weights_lag": Metric(
+        "steps", "training steps between the newest weights and those behind a batch's states"
+    ),
+    "replay/trajectories": Metric("pieces", "games and pieces of games taken since the head was started"),
+    "replay/left_out": Metric("pieces", "those left out, since they came again or their beginning was lost"),
+    "replay/add_seconds": Metric("s", "time that a delivery took to be stored, its waiting not included"),
+    "replay/sample_seconds": Metric("s", "time that a batch took to be made"),
     "reanalyze/ratio": Metric("1", "positions searched again per env step, held so far"),
     "speed/env_steps": Metric("1/s", "transitions played"),
     "speed/simulations": Metric("1/s", "simulations of self-play"),
     "speed/training_steps": Metric("1/s", "training steps"),
     "speed/trainer_waits": Metric("share", "of its time that the trainer waits for data"),
     "speed/self_play_waits": Metric("share", "of its time that self-play waits for learning"),
+    "queue/deliveries": Metric("deliveries", "of self-play, that wait for the buffer to take them or to go on"),
+    "queue/batches": Metric("batches", "that are ready for the trainer"),
+    "system/restarts": Metric("processes", "actors' processes started again since the head was started"),
     "system/memory": Metric("MB", "memory of all processes of the run"),
 }
 """Every metric there is, by name: `group/what`."""
+
+
+def evaluation_values(point: EvaluationPoint) -> dict[str, float]:
+    """What an evaluation found, by name."""
+    values = {"evaluation/mean_return": point.mean, "evaluation/std_return": point.std}
+    if point.strength is not None:
+        low, high = point.strength.ci95
+        values |= {"evaluation/elo": point.strength.elo, "evaluation/elo_low": low, "evaluation/elo_high": high}
+    return values
 
 
 _SCHEME = "muzero-ray"
@@ -119,17 +141,9 @@ class MetricsWriter:
                 self._writer.add_scalar(name, value, env_steps)
 
     def write_evaluation(self, point: EvaluationPoint) -> None:
-        """Writes an evaluation."""
-        values = {
-            "evaluation/mean_return": point.mean,
-            "evaluation/std_return": point.std,
-            "progress/training_steps": point.training_steps,
-            "progress/seconds": point.seconds,
-        }
-        if point.strength is not None:
-            low, high = point.strength.ci95
-            values |= {"evaluation/elo": point.strength.elo, "evaluation/elo_low": low, "evaluation/elo_high": high}
-        self.write(point.env_steps, values)
+        """Writes an evaluation, and when it was."""
+        when = {"progress/training_steps": point.training_steps, "progress/seconds": point.seconds}
+        self.write(point.env_steps, {**evaluation_values(point), **when})
 
     def write_description(self, config: Config, model_summary: str, env_steps: int = 0) -> None:
         """Writes the hyper-parameters, as a table, and the model's layers, as text."""

@@ -1,23 +1,34 @@
-"""Turns what the roles report into what people see: the live view, TensorBoard and the learning curve.
+"""Turns what the roles report into what people see: the live view, TensorBoard, Prometheus, and the run's files.
 
 Told of everything, decides nothing. Counters are exact; rates are over the last half minute.
 """
 
+import logging
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from statistics import fmean as mean
 
 import psutil
 
+from muzero_ray.actors.names import role_of
 from muzero_ray.app.curve import Curve, EvaluationPoint
 from muzero_ray.app.live_view import LiveView, RecentRate, Status, bottleneck
-from muzero_ray.app.metrics import METRICS, MetricsWriter
+from muzero_ray.app.metrics import METRICS, MetricsWriter, evaluation_values
+from muzero_ray.app.ray_metrics import RayMetrics
+from muzero_ray.app.status_file import ActorHealth, State, StatusFile
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus, EvaluationReport, ReanalyzeReport, TrainReport
 from muzero_ray.core.types import SelfPlayReport
 
+logger = logging.getLogger(__name__)
+
 _WRITE_SECONDS = 5.0
 _SHOW_SECONDS = 0.5
 _RETURNS_SHOWN = 200
+_TIMED = {"add": "replay/add_seconds", "sample": "replay/sample_seconds", "search": "self_play/search_seconds"}
+"""Names of the metrics that are means of what is timed."""
 
 
 class Monitor:
@@ -29,6 +40,7 @@ class Monitor:
         writer: to TensorBoard.
         view: what the user watches.
         seconds_before: wall-clock seconds of the run before it was resumed.
+        status_file: what `muzero-ray status` reads; None writes none.
     """
 
     def __init__(
@@ -38,12 +50,18 @@ class Monitor:
         writer: MetricsWriter,
         view: LiveView,
         seconds_before: float = 0.0,
+        status_file: StatusFile | None = None,
     ) -> None:
         self._config = config
         self._num_actors = 0  # everything in one process, until told otherwise
         self._curve = curve
         self._writer = writer
         self._view = view
+        self._status_file = status_file
+        self._ray_metrics: RayMetrics | None = None
+        self._health: Callable[[], Mapping[str, ActorHealth]] = dict
+        self._state: State = "running"
+        self._cause = ""
         self._began = time.monotonic() - seconds_before
         self._status: BufferStatus | None = None
         self._training_steps = 0
@@ -51,6 +69,10 @@ class Monitor:
         self._games = 0
         self._resigned = self._tested_resignations = self._false_resignations = 0
         self._losses: dict[str, float] = {}
+        self._batches_ready = 0
+        self._evaluations = 0
+        self._trajectories = self._left_out = 0
+        self._new_times: dict[str, list[float]] = {what: [] for what in _TIMED}  # since they were last written
         self._returns: deque[float] = deque(maxlen=_RETURNS_SHOWN)
         self._new_returns: list[float] = []
         self._new_lengths: list[int] = []
@@ -70,9 +92,27 @@ class Monitor:
         """The run has this many self-play actors, in processes of their own."""
         self._num_actors = count
 
+    def export_to(self, ray_metrics: RayMetrics) -> None:
+        """Exports all numbers for Prometheus, too."""
+        self._ray_metrics = ray_metrics
+
+    def watch_actors(self, health: Callable[[], Mapping[str, ActorHealth]]) -> None:
+        """Asks this, at the rate of writing, how the actors are, by name."""
+        self._health = health
+
     def event(self, text: str) -> None:
         """Something that the user should know, in words."""
         self._messages.append(text)
+        logger.info(text, extra={"shown": True})
+
+    def trouble(self, text: str) -> None:
+        """Something that went wrong, and that the run copes with, in words."""
+        self._messages.append(text)
+        logger.warning(text, extra={"shown": True})
+
+    def ended(self, state: State, cause: str = "") -> None:
+        """How the run ended; what was wrong, if it failed."""
+        self._state, self._cause = state, cause
 
     def description(self, network: str) -> None:
         """What the network looks like: written once, with the options."""
@@ -86,6 +126,8 @@ class Monitor:
         self._totals["env_steps"] += report.env_steps
         self._totals["simulations"] += report.simulations
         self._totals["self_play"] += sum(report.seconds.values())
+        if "search" in report.seconds:
+            self._new_times["search"].append(report.seconds["search"] / self._config.self_play.segment_moves)
         self._played_version = report.weights_version
         self._games += len(report.episodes)
         self._resigned += report.resigned
@@ -101,6 +143,7 @@ class Monitor:
         self._training_steps = report.training_steps
         self._totals["train"] += report.train_seconds
         self._totals["wait"] += report.wait_seconds
+        self._batches_ready = report.batches_ready
         if report.metrics:
             self._losses = {name: value for name, value in report.metrics.items() if name in METRICS}
 
@@ -111,6 +154,10 @@ class Monitor:
     def buffer(self, status: BufferStatus) -> None:
         """The state of the buffer."""
         self._status = status
+        self._trajectories += status.trajectories_added
+        self._left_out += status.trajectories_left_out
+        self._new_times["add"] += status.add_seconds
+        self._new_times["sample"] += status.sample_seconds
 
     def evaluation(self, env_steps: int, report: EvaluationReport) -> bool:
         """An evaluation of the weights at `env_steps`; answers whether it is the best so far."""
@@ -121,8 +168,12 @@ class Monitor:
             [episode.returns[0] for episode in report.episodes],
             report.strength,
         )
+        self._evaluations += 1
         self._writer.write_evaluation(point)
         self._writer.write(env_steps, {"evaluation/seconds": report.seconds})
+        if self._ray_metrics is not None:
+            self._ray_metrics.set({**evaluation_values(point), "evaluation/seconds": report.seconds})
+        logger.info("evaluation of weights %d: mean return %.2f", report.weights_version, point.mean)
         return self._curve.add_evaluation(point)
 
     def tick(self) -> None:
@@ -136,11 +187,15 @@ class Monitor:
         if now - self._last_write >= _WRITE_SECONDS:
             self._last_write = now
             self._memory_mb = _memory_mb()
-            self._write()
+            health = dict(self._health())
+            self._write(health)
+            self._write_status(health)
         self._view.update(self._present())
 
     def close(self) -> None:
-        """Writes what is left and shows the last state."""
+        """Writes what is left and shows the last state; a run of which nobody said how it ended was stopped."""
+        if self._state == "running":
+            self._state = "stopped"
         self._last_show = 0.0
         self._last_write = 0.0
         self.tick()
@@ -184,18 +239,55 @@ class Monitor:
             messages=tuple(self._messages),
         )
 
-    def _write(self) -> None:
+    def _write_status(self, health: Mapping[str, ActorHealth]) -> None:
+        if self._status_file is None:
+            return
+        present = dict(vars(self._present()))
+        evaluations, returns = present.pop("evaluations"), present.pop("episode_returns")
+        self._status_file.write(
+            {
+                "state": self._state,
+                "cause": self._cause,
+                **present,
+                "episode_return": mean(returns) if returns else None,
+                "evaluations": len(evaluations),
+                "weights_lag": self._status.weights_lag if self._status else None,
+                "deliveries_waiting": _deliveries(health),
+                "batches_ready": self._batches_ready,
+                "actors": {name: asdict(found) for name, found in health.items()},
+            }
+        )
+
+    def _export(self, values: Mapping[str, float], health: Mapping[str, ActorHealth]) -> None:
+        """Gauges, counters and histograms for Prometheus."""
+        if self._ray_metrics is None:
+            return
+        self._ray_metrics.set(values)
+        self._ray_metrics.count_to("trajectories_added", self._trajectories)
+        self._ray_metrics.count_to("trajectories_left_out", self._left_out)
+        self._ray_metrics.count_to("evaluations", self._evaluations)
+        for role in {role_of(name) for name in health}:
+            restarts = sum(found.restarts for name, found in health.items() if role_of(name) == role)
+            self._ray_metrics.count_to("restarts", restarts, role)
+        for what, times in self._new_times.items():
+            self._ray_metrics.observe(f"{what}_latency_seconds", times)
+
+    def _write(self, health: Mapping[str, ActorHealth]) -> None:
         status = self._status
         if status is None:
             return
         waits = self._waits()
         values = {
+            "progress/env_steps": status.env_steps,
             "progress/training_steps": self._training_steps,
             "progress/seconds": self.seconds,
             "progress/games": self._games,
+            "evaluation/count": self._evaluations,
             "self_play/weights_lag": self._training_steps - self._played_version,
             "replay/steps": status.num_steps,
             "replay/memory": status.memory_bytes / 1e6,
+            "replay/trajectories": self._trajectories,
+            "replay/left_out": self._left_out,
             "replay/ratio": status.held_ratios["train"],
             "reanalyze/ratio": status.held_ratios.get("reanalyze", 0.0),
             "speed/env_steps": self._speeds["env_steps"],
@@ -203,12 +295,18 @@ class Monitor:
             "speed/training_steps": self._speeds["training_steps"],
             "speed/trainer_waits": waits["trainer"],
             "speed/self_play_waits": waits["self-play"],
+            "queue/deliveries": _deliveries(health),
+            "queue/batches": self._batches_ready,
+            "system/restarts": sum(found.restarts for found in health.values()),
             "system/memory": self._memory_mb,
+            **{_TIMED[what]: mean(times) for what, times in self._new_times.items() if times},
             **self._losses,
         }
+        if status.weights_lag is not None:
+            values["replay/weights_lag"] = status.weights_lag
         if self._new_returns:
-            values["self_play/return"] = sum(self._new_returns) / len(self._new_returns)
-            values["self_play/length"] = sum(self._new_lengths) / len(self._new_lengths)
+            values["self_play/return"] = mean(self._new_returns)
+            values["self_play/length"] = mean(self._new_lengths)
             self._curve.add_episodes(status.env_steps, self._new_returns)
             if self._config.self_play.resign_value is not None:
                 values["self_play/resigned"] = self._resigned / len(self._new_returns)
@@ -217,6 +315,13 @@ class Monitor:
                     values["self_play/false_resignations"] = self._false_resignations / self._tested_resignations
             self._new_returns, self._new_lengths = [], []
         self._writer.write(status.env_steps, values)
+        self._export(values, health)
+        self._new_times = {what: [] for what in _TIMED}
+
+
+def _deliveries(health: Mapping[str, ActorHealth]) -> int:
+    """Deliveries that the buffer has not acknowledged."""
+    return sum(found.calls.get("add", 0) for found in health.values())
 
 
 def _memory_mb() -> float:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from muzero_ray.actors import names
+from muzero_ray.actors.logs import Logs, head_logging
 from muzero_ray.app import report
 from muzero_ray.app.checkpoint import remove_leftovers, save_best, save_checkpoint
 from muzero_ray.app.checkpoint_reader import Checkpoint, CheckpointError, newest_checkpoint
@@ -24,6 +25,7 @@ from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.run_folder import RunFolder, game_label
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.app.start import Run, one_process, over_ray, read_snapshot, say, say_protocol
+from muzero_ray.app.status_file import StatusFile
 from muzero_ray.app.stopping import StopRequest, stop_signals
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import EvaluationReport
@@ -89,6 +91,7 @@ def _start(
     make_run = one_process(config) if config.num_actors == 0 else over_ray(config, folder, opened)
     # From here on the run is possible: only now is anything written to the folder of a run that is resumed.
     try:
+        opened.enter_context(head_logging(Logs(folder.logs, config.system.log_level)))
         remove_leftovers(folder)
         write_config(folder.config, config)
         curve = Curve(folder.curve, resume.env_steps if resume else None)
@@ -101,7 +104,7 @@ def _start(
             + ("" if resume else ", or choose another place with --results FOLDER")
         ) from error
     view = opened.enter_context(LiveView())
-    monitor = Monitor(config, curve, writer, view, resume.seconds if resume else 0.0)
+    monitor = Monitor(config, curve, writer, view, resume.seconds if resume else 0.0, StatusFile(folder.status))
     active = make_run(monitor, snapshot)
     opened.callback(active.close)
     opened.callback(monitor.close)
@@ -233,6 +236,7 @@ class _Session:
         if self._stop.signal:
             return False
         self._report()
+        self._monitor.ended("finished")
         return True
 
     def _report(self) -> None:
@@ -296,11 +300,13 @@ class _Session:
         saved = self._save_last()
         self._write_summary(finished=False)
         self.outcome += self.where_it_stands(saved)
+        self._monitor.ended("stopped")
         return 128 + int(self._stop.signal or signal.SIGINT)
 
     def _fail(self, error: Exception) -> int:
         """The run cannot go on: keeps what can be kept, and names the cause."""
-        logger.debug("the run failed", exc_info=error)
+        logger.error("the run failed", exc_info=error, extra={"shown": True})
+        self._monitor.ended("failed", _cause_in_a_line(error))
         self._keep_failed_batch(error)
         self._active.pause()
         try:
@@ -336,6 +342,12 @@ class _Session:
             f"{when} env step {newest.env_steps:,}, training step {newest.training_steps:,}",
             f"go on with: {train_command('--resume', str(self._folder.path))}",
         ]
+
+
+def _cause_in_a_line(error: Exception) -> str:
+    """Where there is a traceback, its last line says what it was."""
+    lines = _cause_in_words(error).splitlines()
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
 
 
 def _cause_in_words(error: Exception) -> str:

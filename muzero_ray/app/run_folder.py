@@ -2,6 +2,7 @@
 
     results/<game>/<date--time>/
         config.yaml  versions.txt  summary.json  learning_curve.png  video.mp4  curve.jsonl  events.out.tfevents...
+        status.json  logs/head.log  logs/trainer.log ...
         checkpoints/step_000012345/
         best/step_000010000/
 
@@ -97,6 +98,16 @@ class RunFolder:
     @property
     def curve(self) -> Path:
         return self.path / "curve.jsonl"
+
+    @property
+    def status(self) -> Path:
+        """What the run is doing, or how it ended: written every few seconds."""
+        return self.path / "status.json"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of logs, made absolute: other processes may be elsewhere."""
+        return self.path.absolute() / "logs"
 
     @property
     def learning_curve(self) -> Path:

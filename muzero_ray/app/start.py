@@ -11,12 +11,14 @@ from typing import Protocol
 
 from muzero_ray.actors import build
 from muzero_ray.actors.description import describe_network
+from muzero_ray.actors.logs import Logs
 from muzero_ray.adapters.loading import load_game
 from muzero_ray.app.checkpoint_reader import Checkpoint, CheckpointError, newest_checkpoint
 from muzero_ray.app.errors import UserError
 from muzero_ray.app.local_run import LocalRun
 from muzero_ray.app.monitor import Monitor
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.ray_metrics import RayMetrics
+from muzero_ray.app.run_folder import RunFolder, game_label
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import EvaluationReport, Pairing
@@ -90,7 +92,10 @@ def over_ray(config: Config, folder: RunFolder, opened: ExitStack) -> Callable[[
 
     def make_run(monitor: Monitor, snapshot: Snapshot | None) -> Run:
         monitor.use_actors(plan.num_actors)
-        return DistributedRun(config, joined, plan, monitor, newest, snapshot)
+        monitor.export_to(RayMetrics(folder.path.name, game_label(config.game)))
+        return DistributedRun(
+            config, joined, plan, monitor, newest, snapshot, Logs(folder.logs, config.system.log_level)
+        )
 
     return make_run
 

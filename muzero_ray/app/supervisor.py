@@ -11,6 +11,7 @@ whatever is ready. What can go wrong with a call:
 """
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError, WorkerCrashedError
 
 from muzero_ray.app.errors import RunFailed
+from muzero_ray.app.status_file import ActorHealth
 
 _RETRY_SECONDS = 0.5
 _RESTART_SECONDS = 120.0
@@ -101,6 +103,13 @@ class Supervisor:
     def count(self, method: str, role: Role | None = None) -> int:
         """Open calls of a method, of one actor or of all: in flight, or waiting to be sent."""
         return sum(call.method == method and role in (None, call.role) for call in self._open)
+
+    def health(self, roles: Sequence[Role]) -> dict[str, ActorHealth]:
+        """How each of these actors is doing, by name."""
+        calls: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for call in self._open:
+            calls[call.role.name][call.method] += 1
+        return {role.name: ActorHealth(role.crashes, role.down, dict(calls[role.name])) for role in roles}
 
     def forget(self, *methods: str) -> None:
         """Whatever becomes of the open calls of these methods no longer matters, failures included."""

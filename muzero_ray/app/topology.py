@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from muzero_ray.actors import build, names
 from muzero_ray.actors.evaluator import Evaluator
+from muzero_ray.actors.logs import Logs
 from muzero_ray.actors.reanalyze import Reanalyze
 from muzero_ray.actors.replay_buffer import ReplayBufferActor
 from muzero_ray.actors.self_play import SelfPlay
@@ -48,7 +49,7 @@ class Topology:
         return (*self.self_play, *rest, self.evaluator, self.trainer, self.buffer, self.storage)
 
 
-def launch(config: Config, plan: Plan) -> Topology:
+def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
     """Creates every actor; returns at once, while their processes start.
 
     Storage, buffer and trainer wait for their `start`, which gives them what they continue from.
@@ -56,13 +57,14 @@ def launch(config: Config, plan: Plan) -> Topology:
     Args:
         config: of the run.
         plan: how many of what.
+        logs: where they log; None leaves their logging alone.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
     def actor(name: str, cls: type, *args: Any, **options: Any) -> Role:
         # Whatever dies is started again by Ray with the same arguments; the supervisor counts and restores.
         defaults = {"name": name, "num_cpus": 0, "max_restarts": -1, "max_task_retries": 0}
-        return Role(name, ray.remote(cls).options(**{**defaults, **options}).remote(*args))
+        return Role(name, ray.remote(cls).options(**{**defaults, **options}).remote(*args, logs))
 
     spec = build.game_spec(load_game(config.game))
     return Topology(

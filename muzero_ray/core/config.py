@@ -271,6 +271,8 @@ class SystemConfig(Section):
     """Ray cluster to join ("auto" or host:port); none: RAY_ADDRESS, the cluster of `ray submit`, or one of our own."""
     stall_seconds: float = Field(600.0, gt=0)
     """A role that does not answer for so long is named; after twice as long the run ends."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """From which level on the files in the run's folder `logs` are told: one for each actor, and one for the head."""
     max_restarts: int = Field(5, ge=0)
     """Restarts of one actor after crashes of its process before the run is stopped."""
 

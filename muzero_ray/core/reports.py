@@ -19,6 +19,7 @@ class TrainReport:
     wait_seconds: float  # for batches
     finished: bool  # nothing is left to train on, and nothing will come
     metrics: dict[str, float] = field(default_factory=dict)  # of the newest training step
+    batches_ready: int = 0  # that wait for the trainer at the end of the stretch
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,13 @@ class BufferStatus:
     num_steps: int  # held now
     memory_bytes: int
     held_ratios: dict[str, float]  # positions consumed per env step, by consumer
+    # Since the last status:
+    trajectories_added: int = 0  # games and pieces of games
+    trajectories_left_out: int = 0  # they came again, or their beginning was lost
+    add_seconds: tuple[float, ...] = ()  # that each delivery took to be stored; its waiting does not count
+    sample_seconds: tuple[float, ...] = ()  # that each batch took to be made
+    # Of the newest batch: training steps between the newest weights and those behind its states, on average.
+    weights_lag: float | None = None
 
 
 @dataclass(frozen=True)

@@ -251,6 +251,11 @@ class ReplayBuffer:
             frames=frames,
         )
 
+    def weights_versions(self, indices: np.ndarray) -> np.ndarray:
+        """`[n]` int64, of the networks behind the policies and values of `[n]` states that are held now."""
+        versions: np.ndarray = self._ring.states.weights_versions[self._ring.slots(indices)]
+        return versions
+
     def _observations_of(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """`observations`, `next_observations` and `frames` of a batch; `slots` of its windows are `[B, K + 1]`."""
         if self._with_next_observations:

@@ -41,10 +41,12 @@ def test_a_failed_run_is_saved_unless_a_holder_of_its_state_is_gone(tmp_path, ro
     config = tiny_config(results=str(tmp_path))
     folder = RunFolder.create(config.results, config.game)
     active = FailingRun(RunFailed(role, "train", ValueError("the batch was bad"), gone=gone))
-    monitor = SimpleNamespace(seconds=1.0, event=lambda text: None)
+    told = []
+    monitor = SimpleNamespace(seconds=1.0, event=lambda text: None, ended=lambda *how: told.append(how))
     session = _Session(config, folder, active, monitor, Curve(folder.curve), StopRequest())
     assert session.run() == 1
     assert active.asked == (role == "self_play_0" or not gone)
     if active.asked:
         assert newest_checkpoint(folder).training_steps == 30
     assert any("the batch was bad" in line for line in session.outcome)
+    assert told == [("failed", f"{role} failed in train: ValueError: the batch was bad")]
