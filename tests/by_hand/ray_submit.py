@@ -142,11 +142,11 @@ def fill_in(machines: Path) -> str:
 
 def wait_for_nodes(log: Log, user: dict[str, str], cluster: str, count: int) -> None:
     """Waits until the autoscaler has started the workers."""
-    program = "import ray; ray.init(address='auto', logging_level='error'); print('nodes:', len(ray.nodes()))"
     for _ in range(30):
-        if f"nodes: {count}" in follow(log, user, "ray", "exec", cluster, f'python -c "{program}"'):
+        if f" {count} local.cluster.node" in follow(log, user, "ray", "exec", cluster, "ray status"):
             return
-        time.sleep(5.0)
+        time.sleep(10.0)
+    follow(log, user, "ray", "exec", cluster, "tail -n 60 $RAY_TMPDIR/ray/session_latest/logs/monitor.out")
     raise SystemExit(f"the cluster has no {count} nodes after some minutes; see the log")
 
 
