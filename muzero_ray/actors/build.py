@@ -118,7 +118,7 @@ def make_replay_buffer(config: Config) -> ReplayBuffer:
         game_spec(load_game(config.game)),
         capacity_steps=config.replay.capacity_steps,
         capacity_bytes=config.replay.capacity_mb * 1_000_000,
-        batch_size=config.train.batch_size,
+        batch_size=config.train.batch_size // config.train.num_gpus,
         unroll_steps=config.train.unroll_steps,
         td_steps=config.train.td_steps,
         off_policy_cut=config.train.off_policy_cut,

@@ -18,6 +18,11 @@ def self_play(index: int) -> str:
     return f"self_play_{index}"
 
 
+def trainer_rank(rank: int) -> str:
+    """The name of a further rank of the trainer, from 1 on, in logs; nobody looks it up."""
+    return f"{TRAINER}_{rank}"
+
+
 def role_of(name: str) -> str:
     """What an actor does: its name without the number that it has where there are several.
 

@@ -59,7 +59,9 @@ class ReplayBufferActor:
         await self._wait_until(self._limiter.may_insert)
         return await self.status()
 
-    async def sample(self, most: int, newest_version: int | None = None) -> list[Batch]:
+    async def sample(
+        self, most: int, newest_version: int | None = None, ranks: int = 1
+    ) -> list[Batch] | tuple[list[Batch], ...]:
         """Batches, when one may be trained on: as many as may be, at most so many.
 
         Sent together they cost fewer messages. None come once intake is closed and all has been trained.
@@ -67,14 +69,17 @@ class ReplayBufferActor:
         Args:
             most: batches wanted.
             newest_version: of the weights, if the asker knows it: how much older the data is, `status` then tells.
+            ranks: of the trainer. Of more than one, each gets as many batches of its own, drawn for it alone, whose
+                sizes add up to `train.batch_size`: a tuple of lists, to travel one by one (`num_returns`).
         """
         await self._may_consume("train")
-        batches: list[Batch] = []
-        while len(batches) < most and self._limiter.may_consume("train"):
+        batches: tuple[list[Batch], ...] = tuple([] for _ in range(ranks))
+        while len(batches[0]) < most and self._limiter.may_consume("train"):
             self._limiter.consumed("train", self._batch_size)
-            batches.append(self._sample(newest_version))
+            for own in batches:
+                own.append(self._sample(newest_version))
         await self._notify()
-        return batches
+        return batches[0] if ranks == 1 else batches
 
     def _sample(self, newest_version: int | None) -> Batch:
         began = time.perf_counter()

@@ -10,12 +10,15 @@ import ray
 from muzero_ray.actors import names
 from muzero_ray.actors.description import describe_network
 from muzero_ray.actors.logs import Logs, start_logging
+from muzero_ray.actors.trainer_rank import OtherRanks
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
-from muzero_ray.core.reports import TrainerState, TrainReport
+from muzero_ray.core.reports import TrainerStart, TrainerState, TrainReport
 
 if TYPE_CHECKING:
-    from muzero_ray.nn.staging import StagedBatch  # needs torch, which this process loads when the trainer is made
+    # These need torch, which this process loads when the trainer is made.
+    from muzero_ray.nn.learner import UpdateResult
+    from muzero_ray.nn.staging import StagedBatch
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +29,10 @@ _PUBLISH_SECONDS = 10.0
 
 
 class Trainer:
-    """`nn.learner.Learner` in an actor; keeps `prefetch` requests for batches on their way."""
+    """`nn.learner.Learner` in an actor; keeps `prefetch` requests for batches on their way.
+
+    With several ranks it is rank 0: it asks for the batches of all, and passes theirs on to the others.
+    """
 
     def __init__(self, config: Config, spec: GameSpec, device: str, threads: int, logs: Logs | None = None) -> None:
         start_logging(names.TRAINER, logs)
@@ -35,7 +41,9 @@ class Trainer:
         use_threads(threads)
         self._config = config
         self._spec = spec
-        self._learner = Learner(config, spec, seed=config.seed, device=device)
+        self._others = OtherRanks(config, spec, device, threads, logs) if config.train.num_gpus > 1 else None
+        ranks = self._others.ranks if self._others else None
+        self._learner = Learner(config, spec, seed=config.seed, device=device, ranks=ranks)
         self._publish_interval = config.train.publish_interval
         self._fresh_values = config.reanalyze.fresh_values
         self._fresh_from_target = config.reanalyze.weights == "target"
@@ -46,18 +54,20 @@ class Trainer:
         self._published: ray.ObjectRef[Any] | None = None
         self._published_version: int | None = None
         self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
-        self._pending: deque[ray.ObjectRef[Any]] = deque()
+        self._pending: deque[list[ray.ObjectRef[Any]]] = deque()  # answers, of one part for each rank
         self._batches: deque[StagedBatch] = deque()
 
-    def start(self, state: bytes | None) -> int:
-        """Continues from a checkpoint's learner state, if there is one; publishes; answers the training steps."""
+    def start(self, state: bytes | None) -> TrainerStart:
+        """Continues from a checkpoint's learner state, if there is one; publishes."""
         self._buffer = ray.get_actor(names.BUFFER)
         self._storage = ray.get_actor(names.STORAGE)
+        if self._others is not None:
+            self._others.start(state)
         if state is not None:
             self._learner.load_bytes(state)
         self.publish()
         logger.info("starts at training step %d", self._learner.training_steps)
-        return self._learner.training_steps
+        return TrainerStart(self._learner.training_steps, tuple(self._learner.notes))
 
     def train(self, seconds: float) -> TrainReport:
         """Trains for about so many seconds; a wait for batches counts."""
@@ -73,7 +83,7 @@ class Trainer:
                     break
             staged = self._batches.popleft()
             started = time.perf_counter()
-            result = self._learner.update(staged)
+            result = self._update(staged)
             if self._prioritized:
                 self._told.append(self._buffer.update_priorities.remote(staged.batch.indices, result.priorities))
             if self._learner.training_steps % self._publish_interval == 0:
@@ -95,24 +105,42 @@ class Trainer:
             batches_ready=self._count_ready(),
         )
 
+    def _update(self, staged: "StagedBatch") -> "UpdateResult":
+        """A training step, which the other ranks take as well."""
+        from muzero_ray.nn.parallel import RankLost
+
+        try:
+            return self._learner.update(staged)
+        except RankLost as error:
+            if self._others is None:
+                raise
+            self._others.give_up(error)
+
     def _take_batches(self, timeout: float) -> bool:
         """Waits so long for the batches asked for first, and says whether they came; none come when all is done."""
         self._ask_for_batches()
-        ready, _ = ray.wait([self._pending[0]], timeout=timeout)
+        ready, _ = ray.wait([self._pending[0][0]], timeout=timeout)
         if ready:
-            self._batches.extend(map(self._learner.stage, ray.get(self._pending.popleft())))
+            mine, *theirs = self._pending.popleft()
+            batches = ray.get(mine)
+            if batches and self._others is not None:
+                self._others.update(theirs)
+            self._batches.extend(map(self._learner.stage, batches))
             self._ask_for_batches()
         return bool(ready)
 
     def _ask_for_batches(self) -> None:
+        ranks = self._config.train.num_gpus
+        sample = self._buffer.sample.options(num_returns=ranks)
         while len(self._pending) < self._prefetch:
-            self._pending.append(self._buffer.sample.remote(_BATCHES_PER_REQUEST, self._published_version))
+            answer = sample.remote(_BATCHES_PER_REQUEST, self._published_version, ranks)
+            self._pending.append([answer] if ranks == 1 else answer)
 
     def _count_ready(self) -> int:
         """Batches at hand, and in answers that came, each of which is taken to be full."""
         if not self._pending:
             return len(self._batches)
-        answers, _ = ray.wait(list(self._pending), num_returns=len(self._pending), timeout=0)
+        answers, _ = ray.wait([mine for mine, *_ in self._pending], num_returns=len(self._pending), timeout=0)
         return len(self._batches) + _BATCHES_PER_REQUEST * len(answers)
 
     def describe(self) -> str:

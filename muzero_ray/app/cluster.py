@@ -42,10 +42,13 @@ class Plan:
     num_actors: int
     trainer_threads: int
     device: str  # of the trainer: "cpu" or "cuda"
+    trainer_ranks: int = 1
 
     def __str__(self) -> str:
         actors, threads = _count(self.num_actors, "self-play actor"), _count(self.trainer_threads, "thread")
-        return f"{actors}, trainer on {self.device} with {threads}"
+        if self.trainer_ranks == 1:
+            return f"{actors}, trainer on {self.device} with {threads}"
+        return f"{actors}, {self.trainer_ranks} trainer ranks on {self.device} with {threads} each"
 
 
 def connect(config: Config) -> Cluster:
@@ -113,13 +116,19 @@ def make_plan(config: Config, cluster: Cluster) -> Plan:
     """Fits the run to the cluster: one CPU for each self-play actor, the trainer on what is left.
 
     Raises:
-        UserError: if more actors are asked for than the cluster has CPUs, or a GPU that it has not.
+        UserError: if more actors are asked for than the cluster has CPUs, or GPUs that it has not.
     """
     device = config.system.device
     if device == "cuda" and cluster.gpus == 0:
         raise UserError("system.device: cuda was asked for, but the cluster has no GPU; use --system.device cpu")
     if device == "auto":
         device = "cuda" if cluster.gpus else "cpu"
+    ranks = config.train.num_gpus
+    if device == "cuda" and ranks > cluster.gpus:
+        raise UserError(
+            f"train.num_gpus: {ranks} were asked for, but the cluster has {_count(cluster.gpus, 'GPU')}; "
+            f"use --train.num-gpus {cluster.gpus}"
+        )
     spare = 1 if device == "cpu" else 0
     num_actors = config.num_actors if config.num_actors is not None else max(1, cluster.cpus - spare)
     if num_actors > cluster.cpus:
@@ -127,7 +136,7 @@ def make_plan(config: Config, cluster: Cluster) -> Plan:
             f"num_actors: {num_actors} self-play actors need {num_actors} CPUs, but the cluster has {cluster.cpus} "
             f"on {_count(cluster.nodes, 'node')}; use --num-actors {cluster.cpus} or fewer"
         )
-    return Plan(num_actors, config.system.trainer_threads, device)
+    return Plan(num_actors, config.system.trainer_threads, device, ranks)
 
 
 def _describe(dashboard_url: str, ours: bool) -> Cluster:

@@ -21,6 +21,7 @@ from muzero_ray.core.reports import (
     EvaluationReport,
     Pairing,
     ReanalyzeReport,
+    TrainerStart,
     TrainerState,
     TrainReport,
 )
@@ -154,8 +155,10 @@ class DistributedRun:
         if snapshot is None:
             self._supervisor.submit(self._actors.trainer, "describe", then=self._monitor.description)
 
-    def _trainer_started(self, training_steps: int) -> None:
-        self._training_steps = training_steps
+    def _trainer_started(self, start: TrainerStart) -> None:
+        self._training_steps = start.training_steps
+        for note in start.notes:
+            self._monitor.event(note)
         for _ in range(2):
             self._train()
 

@@ -157,7 +157,10 @@ class TrainConfig(Section):
     discount: float = Field(0.997, gt=0, le=1)
     """Weight of a reward one step later (MuZero: 0.997 for Atari, 1 for boards)."""
     batch_size: int = Field(256, ge=1)
-    """Windows per training step."""
+    """Windows per training step, of all ranks together."""
+    num_gpus: int = Field(1, ge=1)
+    """Trainer ranks: processes that train one network together, each on its own share of every batch. One GPU each
+    where the trainer runs on GPUs; on CPUs they are for tests."""
     unroll_steps: int = Field(5, ge=1)
     """Steps that the model is unrolled in training, K (MuZero: 5)."""
     td_steps: int = Field(10, ge=1)
@@ -310,6 +313,15 @@ class Config(Section):
             problems.append(
                 f"replay.min_steps ({self.replay.min_steps}) must be below train.env_steps "
                 f"({self.train.env_steps}), or nothing is ever trained"
+            )
+        if self.train.batch_size % self.train.num_gpus:
+            problems.append(
+                f"train.batch_size ({self.train.batch_size}) must be a multiple of train.num_gpus "
+                f"({self.train.num_gpus}), each of which takes its share"
+            )
+        if self.train.num_gpus > 1 and self.num_actors == 0:
+            problems.append(
+                f"train.num_gpus ({self.train.num_gpus}): one process has one trainer; leave out num_actors 0"
             )
         if self.train.learning_rate_final > self.train.learning_rate:
             problems.append(

@@ -1,7 +1,8 @@
 """Finds games by name and loads them from files, without registration and without configuration.
 
 Games shipped with the package lie in `games/`: beside the package in a checkout, inside it in a wheel.
-Names that need a library (`gymnasium:ENV_ID`, `open_spiel:NAME`, `atari:NAME`) are resolved one layer up, in `adapters/loading.py`.
+Names that need a library (`gymnasium:ENV_ID`, `open_spiel:NAME`, `atari:NAME`) are resolved one layer up, in
+`adapters/loading.py`.
 """
 
 import ast

@@ -9,6 +9,13 @@ from typing import NamedTuple
 from muzero_ray.core.types import Episode, Weights
 
 
+class TrainerStart(NamedTuple):
+    """What the trainer begins with."""
+
+    training_steps: int
+    notes: tuple[str, ...]  # where the machine cannot do what was asked for, what is done instead
+
+
 @dataclass(frozen=True)
 class TrainReport:
     """A stretch of training."""

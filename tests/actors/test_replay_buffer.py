@@ -16,9 +16,9 @@ RATIO = 32.0
 """Positions trained per env step: with batches of 16, two batches for each."""
 
 
-def config_for(**changes: Any):
+def config_for(num_gpus: int = 1, **changes: Any):
     return tiny_config(
-        train={"batch_size": 16, "replay_ratio": RATIO, "td_steps": 1, "off_policy_cut": 0.0},
+        train={"batch_size": 16, "replay_ratio": RATIO, "td_steps": 1, "off_policy_cut": 0.0, "num_gpus": num_gpus},
         replay={"min_steps": 0},
         **changes,
     )
@@ -74,6 +74,23 @@ def test_a_request_is_answered_with_as_many_batches_as_may_be_trained_and_no_mor
         return [*counts, len(await waiting)]
 
     assert asyncio.run(run()) == [4, 2, 0]
+
+
+def test_every_rank_gets_its_share_of_every_batch_drawn_for_it_alone():
+    # Of batches of 16 windows each of 2 ranks gets 8; the pace counts them together: 96 positions are six steps.
+    config = config_for(num_gpus=2, num_actors=1)
+
+    async def run():
+        actor = await started(config, length=3)
+        answers = [await actor.sample(4, None, 2), await actor.sample(4, None, 2)]
+        await actor.close_intake()
+        return [*answers, await actor.sample(4, None, 2)]
+
+    answers = asyncio.run(run())
+    assert [[len(own) for own in answer] for answer in answers] == [[4, 4], [2, 2], [0, 0]]
+    first, second = answers[0]
+    assert all(len(batch.actions) == 8 for batch in [*first, *second])
+    assert any((a.indices != b.indices).any() for a, b in zip(first, second, strict=True))
 
 
 def test_targets_bootstrap_from_stored_values_until_weights_come_and_from_theirs_then():

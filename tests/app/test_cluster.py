@@ -111,3 +111,34 @@ def test_command_that_prints_the_token_is_named_where_it_is_not_known(token, mon
 def test_dashboard_that_asks_for_nothing_is_named_by_its_address_alone(token, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     assert cluster.dashboard_hint(JOINED, terminal=True) == "http://127.0.0.1:8265"
+
+
+def test_as_many_trainer_ranks_are_planned_as_are_asked_for():
+    config = Config(num_actors=1, train={"num_gpus": 4})
+    plan = cluster.make_plan(config, Cluster(nodes=1, cpus=2, gpus=4, dashboard="", ours=True))
+    assert (plan.device, plan.trainer_ranks) == ("cuda", 4)
+    assert str(plan) == "1 self-play actor, 4 trainer ranks on cuda with 1 thread each"
+
+
+def test_more_trainer_ranks_than_gpus_are_refused_with_what_there_is():
+    config = Config(num_actors=1, train={"num_gpus": 4})
+    with pytest.raises(UserError, match=r"num_gpus: 4 were asked for, but the cluster has 2 GPUs; .*num-gpus 2"):
+        cluster.make_plan(config, Cluster(nodes=1, cpus=2, gpus=2, dashboard="", ours=True))
+
+
+def test_without_a_gpu_ranks_share_the_cpus():
+    config = Config(num_actors=1, train={"num_gpus": 2})
+    plan = cluster.make_plan(config, Cluster(nodes=1, cpus=2, gpus=0, dashboard="", ours=True))
+    assert (plan.device, plan.trainer_ranks) == ("cpu", 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"train": {"num_gpus": 3}}, r"batch_size \(256\) must be a multiple of train.num_gpus \(3\)"),
+        ({"train": {"num_gpus": 2}, "num_actors": 0}, r"one process has one trainer; leave out num_actors 0"),
+    ],
+)
+def test_ranks_that_cannot_be_are_refused(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Config(**given)

@@ -90,6 +90,26 @@ def test_a_run_can_move_from_one_process_to_actors(tmp_path):
     assert newest_checkpoint(folder).env_steps >= 640
 
 
+def test_several_ranks_train_one_network_at_the_same_pace(tmp_path):
+    code, folder = start(tmp_path, train={"num_gpus": 2})
+    assert code == 0
+    checkpoint = newest_checkpoint(folder)
+    assert checkpoint.training_steps * 16 == checkpoint.manifest["limiter"]["consumed"]["train"]
+    due = (checkpoint.env_steps - 64) * 2.0
+    assert due - 16 < checkpoint.manifest["limiter"]["consumed"]["train"] <= due
+
+
+def test_ranks_start_anew_from_the_newest_checkpoint_when_one_dies(tmp_path, capsys):
+    killer = kill_once_trained(tmp_path, "TrainerRank")
+    code, folder = start(tmp_path, train={"env_steps": 3200, "num_gpus": 2}, system={"checkpoint_seconds": 1.0})
+    killer.join(timeout=60)
+    assert killer.killed
+    told = capsys.readouterr().err
+    assert code == 0, told
+    assert newest_checkpoint(folder).env_steps >= 3200
+    assert "trainer died and is restarted" in told
+
+
 @pytest.mark.parametrize("role", ["SelfPlay", "Reanalyze", "Evaluator", "Trainer", "ReplayBuffer", "SharedStorage"])
 def test_a_run_recovers_from_the_death_of_an_actor(tmp_path, role, capsys):
     killer = kill_once_trained(tmp_path, role)
