@@ -94,14 +94,17 @@ def fit_elo(pairings: Sequence[Pairing], anchor: str, *, prior_draws: float = 1.
     """The ratings under which the results are most probable, by name.
 
     The likelihood is that of Bradley and Terry, a draw being half a win and half a loss. A weak prior keeps
-    ratings finite where somebody won every game: to the results of every two that met, one drawn game is added
-    (Jeffreys's prior for a single pairing). The intervals come from the Fisher information, that game included;
-    that of the anchor is a point, as all ratings are told relative to it.
+    ratings finite where somebody won every game: about one drawn game is added for every player, in equal parts
+    against all whom it met. (For two who met only each other that is one game, Jeffreys's prior.) A game for every
+    pairing would draw players together that meet many others a few times each, as on a ladder. The intervals come
+    from the Fisher information, the prior included; that of the anchor is a point, as all ratings are told relative
+    to it.
 
     Args:
         pairings: the same two players may occur more than once, in either order.
         anchor: the player with rating 0.
-        prior_draws: drawn games added to every pairing; 0 for plain maximum likelihood.
+        prior_draws: drawn games added for every player; 0 for plain maximum likelihood. Two who met get the mean of
+            what each of them gives to the other.
 
     Raises:
         ValueError: if somebody has met the anchor neither directly nor by way of others, or, without a prior,
@@ -138,7 +141,9 @@ def _tables(pairings: Sequence[Pairing], names: list[str], prior_draws: float) -
         games[i, j] += each.games
         games[j, i] += each.games
     met = games > 0
-    return points + 0.5 * prior_draws * met, games + prior_draws * met
+    given = met / np.maximum(1, met.sum(axis=1, keepdims=True))  # [n, n]; each row adds up to 1
+    drawn = prior_draws * (given + given.T) / 2.0
+    return points + drawn / 2.0, games + drawn
 
 
 def _check_connected(points: np.ndarray, games: np.ndarray, names: list[str]) -> None:

@@ -133,13 +133,16 @@ def test_ratings_are_those_of_minorisation_and_maximisation(seed: int) -> None:
             if i - j == 1 or rng.random() < 0.5:
                 games = int(rng.integers(1, 30))
                 pairings.append(Pairing(names[i], names[j], float(rng.integers(0, 2 * games + 1)) / 2, games))
+    opponents = {name: sum(name in (each.first, each.second) for each in pairings) for name in names}
     wins, met = np.zeros(5), np.zeros((5, 5))
     for each in pairings:
         i, j = names.index(each.first), names.index(each.second)
-        wins[i] += each.points + 0.5
-        wins[j] += each.games - each.points + 0.5
-        met[i, j] += each.games + 1
-        met[j, i] += each.games + 1
+        # Each gives one drawn game in equal parts to all whom it met; what two give to each other is averaged.
+        drawn = (1 / opponents[each.first] + 1 / opponents[each.second]) / 2
+        wins[i] += each.points + drawn / 2
+        wins[j] += each.games - each.points + drawn / 2
+        met[i, j] += each.games + drawn
+        met[j, i] += each.games + drawn
     gamma = np.ones(5)
     for _ in range(20_000):
         gamma = wins / (met / (gamma[:, None] + gamma[None, :])).sum(axis=1)
@@ -162,5 +165,16 @@ def test_a_long_ladder_is_fitted_though_most_results_are_lopsided() -> None:
     pairings = [Pairing(f"agent:{i}", f"agent:{i - 1}", 10.0, 10) for i in range(1, 60)]
     pairings.append(Pairing("agent:0", "random", 9.0, 10))
     ratings = fit_elo(pairings, "random")
-    # Each step is 10.5 of 11: 400 log10(21) = 528.9.
-    assert ratings["agent:59"].elo - ratings["agent:0"].elo == pytest.approx(59 * 528.888, rel=1e-4)
+    # Who met two others gives half a drawn game to each, agent 59 a whole one to the only one it met: 58 steps are
+    # 10.25 of 10.5, 400 log10(41) = 645.11, and the last is 10.375 of 10.75, 400 log10(10.375 / 0.375) = 576.77.
+    assert ratings["agent:59"].elo - ratings["agent:0"].elo == pytest.approx(58 * 645.1137 + 576.7725, rel=1e-4)
+
+
+def test_few_games_against_many_others_count_like_many_against_one() -> None:
+    """A prior of one drawn game for each of ten pairings would halve what a clean sweep says."""
+    others = [f"p{i}" for i in range(10)]
+    against_many = [Pairing("agent", other, 4.0, 4) for other in others]
+    equals = [Pairing(a, b, 500.0, 1000) for i, a in enumerate(others) for b in others[:i]]
+    rating = fit_elo([*against_many, *equals], "p0")["agent"].elo
+    # 40 of 40, and (1 + 10 * 1 / 10) / 2 = 1 drawn game: 400 log10(40.5 / 0.5) = 763.4
+    assert rating == pytest.approx(763.4, abs=1.0)
