@@ -4,6 +4,8 @@ The sentences join those of `config_io`, so that all mistakes are told at once. 
 game is said by `core.config`.
 """
 
+import math
+
 from muzero_ray.app.errors import game_in_words
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
@@ -64,10 +66,13 @@ def misfits(config: Config, spec: GameSpec) -> list[str]:
 
 
 def _conv_misfits(config: Config, spec: GameSpec) -> list[str]:
-    """A convolutional network without a board or frames, or in an engine that knows no such networks."""
+    """A convolutional network without a board or frames, or in an engine that knows no such networks; or an MLP that is
+    to see frames."""
     kind = config.network.kind
+    frames = spec.observation_dtype == "uint8" and len(spec.input_shape) == 3 and min(spec.input_shape[1:]) >= 17
     if kind == "mlp":
-        return []
+        told = f"network.kind: mlp would see a frame {spec.input_shape} as {math.prod(spec.input_shape):,} numbers"
+        return [f"{told}; use image"] if frames else []
     found = []
     if len(spec.input_shape) != 3:
         what = "boards" if kind == "conv" else "frames"

@@ -89,17 +89,24 @@ def test_a_network_for_images_is_let_through_on_frames_but_not_compiled():
     assert told == "system.engine: compiled runs networks of kind mlp only, got image; use torch or auto"
 
 
+def test_an_mlp_is_not_let_see_frames_but_small_boards_of_bytes():
+    stacked = GameSpec(observation_shape=(3, 96, 96), num_actions=4, observation_dtype="uint8", frame_stack=4)
+    (told,) = misfits(config(), stacked)
+    assert told == "network.kind: mlp would see a frame (12, 96, 96) as 110,592 numbers; use image"
+    assert misfits(config(), GameSpec(observation_shape=(3, 8, 8), num_actions=4, observation_dtype="uint8")) == []
+
+
 def test_buffer_without_memory_for_what_training_waits_for_is_told_how_much_it_needs():
     # 3 * 96 * 96 bytes of frame; 4 each of action, reward, value, successor, predecessor; 1 each of player and kind; 4
     # flags and 4 * 4 of policy for 4 actions; 8 of version; 16 of priority: 27,714. A frame that cannot be compressed
     # takes 108 + 16 bytes more, 33 + 16 as an object of its own, and 8 for the pointer to it: 27,895. So 1000 states
     # are 27.9 MB.
-    (told,) = misfits(config(replay={"capacity_mb": 27}), FRAMES)
+    (told,) = misfits(config(**IMAGE, replay={"capacity_mb": 27}), FRAMES)
     assert told == (
         "replay.capacity_mb: wanted room for 1000 states (train.batch_size, replay.min_steps), got 27 MB, "
         "which hold 967 of 27895 bytes; use 28"
     )
-    assert misfits(config(replay={"capacity_mb": 28}), FRAMES) == []
+    assert misfits(config(**IMAGE, replay={"capacity_mb": 28}), FRAMES) == []
 
 
 @pytest.mark.parametrize("normalization", ["bounds", "node"])
