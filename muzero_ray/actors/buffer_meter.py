@@ -27,15 +27,16 @@ class BufferMeter:
     """
 
     def __init__(self) -> None:
-        self._added = self._left_out = 0
+        self._added = self._left_out = self._refused = 0
         self._lag: float | None = None
         self._add_seconds: deque[float] = deque(maxlen=_TIMES_KEPT)
         self._sample_seconds: deque[float] = deque(maxlen=_TIMES_KEPT)
 
-    def added(self, stored: int, left_out: int, seconds: float) -> None:
-        """A delivery of so many trajectories was dealt with in so many seconds."""
+    def added(self, stored: int, left_out: int, seconds: float, *, refused: int = 0) -> None:
+        """A delivery of so many trajectories, some of which could not be stored, was dealt with in so many seconds."""
         self._added += stored
         self._left_out += left_out
+        self._refused += refused
         self._add_seconds.append(seconds)
 
     def sampled(self, versions: np.ndarray, newest_version: int | None, seconds: float) -> None:
@@ -59,11 +60,12 @@ class BufferMeter:
             held_ratios={name: limiter.held_ratio(name) for name in limiter.consumers},
             trajectories_added=self._added,
             trajectories_left_out=self._left_out,
+            trajectories_refused=self._refused,
             weights_lag=self._lag,
             add_seconds=tuple(self._add_seconds),
             sample_seconds=tuple(self._sample_seconds),
         )
-        self._added = self._left_out = 0
+        self._added = self._left_out = self._refused = 0
         self._add_seconds.clear()
         self._sample_seconds.clear()
         return status

@@ -15,6 +15,7 @@ import numpy as np
 from muzero_ray.actors import build, names
 from muzero_ray.actors.buffer_meter import BufferMeter
 from muzero_ray.actors.logs import Logs, start_logging
+from muzero_ray.actors.quarantine import Quarantine
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus
 from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory, Weights
@@ -34,6 +35,7 @@ class ReplayBufferActor:
         self._fresh_values = build.FreshValues(config) if config.reanalyze.fresh_values else None
         self._limiter = build.make_rate_limiter(config, num_actors)
         self._meter = BufferMeter()
+        self._quarantine = Quarantine(logs)
         self._batch_size = config.train.batch_size
         self._reanalyze_size = config.reanalyze.batch_size
         self._closed = False
@@ -53,11 +55,22 @@ class ReplayBufferActor:
         """Stores a delivery at once; answers when its sender may play on."""
         await self._started.wait()
         began = time.perf_counter()
-        stored = [trajectory.num_steps for trajectory in trajectories if self._buffer.add(trajectory)]
-        self._meter.added(len(stored), len(trajectories) - len(stored), time.perf_counter() - began)
+        refused = self._quarantine.count
+        stored = [trajectory.num_steps for trajectory in trajectories if self._store(trajectory)]
+        refused = self._quarantine.count - refused
+        left_out = len(trajectories) - len(stored) - refused
+        self._meter.added(len(stored), left_out, time.perf_counter() - began, refused=refused)
         self._limiter.inserted(sum(stored))
         await self._wait_until(self._limiter.may_insert)
         return await self.status()
+
+    def _store(self, trajectory: Trajectory) -> bool:
+        """Whether it was stored; what cannot be is set aside."""
+        try:
+            return self._buffer.add(trajectory)
+        except ValueError as error:
+            self._quarantine.put(trajectory, error)
+            return False
 
     async def sample(
         self, most: int, newest_version: int | None = None, ranks: int = 1

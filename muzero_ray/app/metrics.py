@@ -64,6 +64,7 @@ METRICS: dict[str, Metric] = {
     ),
     "replay/trajectories": Metric("pieces", "games and pieces of games taken since the head was started"),
     "replay/left_out": Metric("pieces", "those left out, since they came again or their beginning was lost"),
+    "replay/refused": Metric("pieces", "those that could not be stored and were set aside, in quarantine/"),
     "replay/add_seconds": Metric("s", "time that a delivery took to be stored, its waiting not included"),
     "replay/sample_seconds": Metric("s", "time that a batch took to be made"),
     "reanalyze/ratio": Metric("1", "positions searched again per env step, held so far"),

@@ -71,7 +71,7 @@ class Monitor:
         self._losses: dict[str, float] = {}
         self._batches_ready = 0
         self._evaluations = 0
-        self._trajectories = self._left_out = 0
+        self._trajectories = self._left_out = self._refused = 0
         self._new_times: dict[str, list[float]] = {what: [] for what in _TIMED}  # since they were last written
         self._returns: deque[float] = deque(maxlen=_RETURNS_SHOWN)
         self._new_returns: list[float] = []
@@ -156,6 +156,12 @@ class Monitor:
         self._status = status
         self._trajectories += status.trajectories_added
         self._left_out += status.trajectories_left_out
+        self._refused += status.trajectories_refused
+        if status.trajectories_refused:
+            self.trouble(
+                f"trajectories that could not be stored were set aside, {self._refused} so far: see quarantine/ in the "
+                "run's folder, and logs/replay_buffer.log for the reasons"
+            )
         self._new_times["add"] += status.add_seconds
         self._new_times["sample"] += status.sample_seconds
 
@@ -288,6 +294,7 @@ class Monitor:
             "replay/memory": status.memory_bytes / 1e6,
             "replay/trajectories": self._trajectories,
             "replay/left_out": self._left_out,
+            "replay/refused": self._refused,
             "replay/ratio": status.held_ratios["train"],
             "reanalyze/ratio": status.held_ratios.get("reanalyze", 0.0),
             "speed/env_steps": self._speeds["env_steps"],

@@ -83,6 +83,7 @@ class BufferStatus:
     # Since the last status:
     trajectories_added: int = 0  # games and pieces of games
     trajectories_left_out: int = 0  # they came again, or their beginning was lost
+    trajectories_refused: int = 0  # malformed, or not finite, and set aside
     add_seconds: tuple[float, ...] = ()  # that each delivery took to be stored; its waiting does not count
     sample_seconds: tuple[float, ...] = ()  # that each batch took to be made
     # Of the newest batch: training steps between the newest weights and those behind its states, on average.

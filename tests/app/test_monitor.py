@@ -57,7 +57,9 @@ def watched(tmp_path):
     monitor.self_play(stretch)
     monitor.training(TrainReport(77, 7, 0.1, 0.1, False, {"loss/total": 1.5}, batches_ready=6))
     monitor.buffer(buffer_status(trajectories_added=4, add_seconds=(0.1, 0.3), sample_seconds=(0.05,)))
-    monitor.buffer(buffer_status(trajectories_added=5, trajectories_left_out=1, weights_lag=12.0))
+    monitor.buffer(
+        buffer_status(trajectories_added=5, trajectories_left_out=1, trajectories_refused=2, weights_lag=12.0)
+    )
     monitor.evaluation(512, EvaluationReport(70, (Episode((10.0,), 5, 0, False),), 0.5))
     monitor.tick()
     return monitor, recorder, exported, path
@@ -72,6 +74,7 @@ WANTED = {
     "replay/weights_lag": 12.0,
     "replay/trajectories": 9,
     "replay/left_out": 1,
+    "replay/refused": 2,
     "replay/add_seconds": pytest.approx(0.2),
     "replay/sample_seconds": pytest.approx(0.05),
     "queue/deliveries": 3,
