@@ -54,7 +54,7 @@ def test_a_cluster_is_joined_by_its_address_alone(inits: list, how: str, monkeyp
     joined = cluster.connect(tiny_config(system={"dashboard": True, "address": address}))
     assert inits[0]["address"] == ("auto" if how == "launcher" else "10.0.0.1:6379")
     assert inits[0].keys() <= {"address", "log_to_driver", "logging_level", "namespace", "runtime_env"}
-    assert joined == Cluster(nodes=2, cpus=7, gpus=1, dashboard="", ours=False)
+    assert joined == Cluster(nodes=2, cpus=7, gpus=1, dashboard="", ours=False, may_grow=True)
 
 
 def test_without_an_address_a_cluster_of_our_own_is_started(inits: list):

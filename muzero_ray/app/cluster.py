@@ -8,6 +8,8 @@ import logging
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from muzero_ray.actors import names
 from muzero_ray.app.errors import UserError
 from muzero_ray.core.config import Config, SystemConfig
 
+_POLL_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -29,6 +33,7 @@ class Cluster:
     gpus: int
     dashboard: str  # URL, or an empty string
     ours: bool  # started by this process, and stopped with it
+    may_grow: bool = False  # machines may join while it runs: it was joined by its address
 
     def __str__(self) -> str:
         where = "of our own" if self.ours else "joined"
@@ -83,7 +88,33 @@ def connect(config: Config) -> Cluster:
             "If the cluster asks for a token, set RAY_AUTH_MODE=token and see `ray get-auth-token`; "
             "or run without Ray: --num-actors 0"
         ) from error
-    return _describe(context.dashboard_url or "", ours=not address)
+    return _describe(context.dashboard_url or "", ours=not address, may_grow=bool(address))
+
+
+def gather(config: Config, cluster: Cluster, say: Callable[[str], None]) -> Cluster:
+    """Asks for the machines that the run lacks, and waits for them: an autoscaler starts them when it is asked.
+
+    Args:
+        config: of the run; `system.node_wait_seconds` says how long to wait.
+        cluster: as it is now. One that cannot grow is not waited for.
+        say: told what is waited for.
+
+    Returns:
+        The cluster as it is then; it may still lack some.
+    """
+    wanted = config.num_actors or 0
+    if not cluster.may_grow or wanted <= cluster.cpus:
+        return cluster
+    say(
+        f"waiting          for {_count(wanted, 'CPU')}, of which {cluster.cpus} are here, for "
+        f"{config.system.node_wait_seconds:.0f} s at most (system.node_wait_seconds)"
+    )
+    _request_cpus(wanted)
+    deadline = time.monotonic() + config.system.node_wait_seconds
+    while cluster.cpus < wanted and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        cluster = _describe(cluster.dashboard.removeprefix("http://"), ours=False, may_grow=True)
+    return cluster
 
 
 def leave(cluster: Cluster) -> None:
@@ -93,6 +124,8 @@ def leave(cluster: Cluster) -> None:
     if cluster.ours:
         ray.shutdown()
         return
+    if cluster.may_grow:
+        _request_cpus(0)  # nobody needs them any more
     ours = {names.STORAGE, names.BUFFER, names.TRAINER, names.REANALYZE, names.EVALUATOR}
     for name in ray.util.list_named_actors():
         if name in ours or name.startswith(names.self_play(0)[:-1]):
@@ -115,8 +148,10 @@ def dashboard_hint(cluster: Cluster, terminal: bool) -> str:
 def make_plan(config: Config, cluster: Cluster) -> Plan:
     """Fits the run to the cluster: one CPU for each self-play actor, the trainer on what is left.
 
+    On a cluster that may grow, and has not, there are as many self-play actors as it has CPUs for.
+
     Raises:
-        UserError: if more actors are asked for than the cluster has CPUs, or GPUs that it has not.
+        UserError: if more actors are asked for than a cluster of one's own has CPUs, or GPUs that there are not.
     """
     device = config.system.device
     if device == "cuda" and cluster.gpus == 0:
@@ -131,6 +166,8 @@ def make_plan(config: Config, cluster: Cluster) -> Plan:
         )
     spare = 1 if device == "cpu" else 0
     num_actors = config.num_actors if config.num_actors is not None else max(1, cluster.cpus - spare)
+    if num_actors > cluster.cpus and cluster.may_grow:
+        num_actors = max(1, cluster.cpus)
     if num_actors > cluster.cpus:
         raise UserError(
             f"num_actors: {num_actors} self-play actors need {num_actors} CPUs, but the cluster has {cluster.cpus} "
@@ -139,7 +176,14 @@ def make_plan(config: Config, cluster: Cluster) -> Plan:
     return Plan(num_actors, config.system.trainer_threads, device, ranks)
 
 
-def _describe(dashboard_url: str, ours: bool) -> Cluster:
+def _request_cpus(count: int) -> None:
+    """Tells the autoscaler, if there is one, how many CPUs are needed until it is told otherwise."""
+    from ray.autoscaler.sdk import request_resources  # here, since it is slow to import
+
+    request_resources(num_cpus=count)
+
+
+def _describe(dashboard_url: str, ours: bool, may_grow: bool = False) -> Cluster:
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return Cluster(
         nodes=sum(node["Alive"] for node in ray.nodes()),  # type: ignore[no-untyped-call]
@@ -147,6 +191,7 @@ def _describe(dashboard_url: str, ours: bool) -> Cluster:
         gpus=int(resources.get("GPU", 0)),
         dashboard=f"http://{dashboard_url}" if dashboard_url else "",
         ours=ours,
+        may_grow=may_grow,
     )
 
 

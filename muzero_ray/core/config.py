@@ -272,6 +272,9 @@ class SystemConfig(Section):
     """Its port, on the loopback interface."""
     address: str | None = None
     """Ray cluster to join ("auto" or host:port); none: RAY_ADDRESS, the cluster of `ray submit`, or one of our own."""
+    node_wait_seconds: float = Field(300.0, ge=0)
+    """On a cluster that was joined: how long to wait for the machines that `num_actors` needs, for which its autoscaler
+    is asked. Then the run starts with as many actors as fit."""
     stall_seconds: float = Field(600.0, gt=0)
     """A role that does not answer for so long is named; after twice as long the run ends."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -85,6 +85,64 @@ def test_own_cluster_is_shut_down_and_a_joined_one_rid_of_our_actors_alone(ray):
     assert (ray.shutdowns, ray.killed) == (1, ["trainer", "self_play_0"])
 
 
+class Autoscaler:
+    """Hands out a CPU each time somebody looks, once it was asked, up to a limit."""
+
+    def __init__(self, ray, limit: int) -> None:
+        self.requests: list[int] = []
+        self.cpus, self.limit = 2, limit
+        ray.cluster_resources = self.look
+
+    def request(self, count: int) -> None:
+        self.requests.append(count)
+
+    def look(self) -> dict[str, float]:
+        if self.requests:
+            self.cpus = min(self.limit, self.cpus + 1)
+        return {"CPU": float(self.cpus)}
+
+
+@pytest.fixture
+def growing(ray, monkeypatch):
+    """Makes an autoscaler, and joins its cluster by address."""
+
+    def make(limit: int, **system) -> tuple[Autoscaler, Config, Cluster]:
+        autoscaler = Autoscaler(ray, limit)
+        monkeypatch.setattr(cluster, "_request_cpus", autoscaler.request)
+        monkeypatch.setattr(cluster, "_POLL_SECONDS", 0.001)
+        config = Config(num_actors=5, system={"address": "head:6379", **system})
+        return autoscaler, config, cluster.connect(config)
+
+    return make
+
+
+def test_the_autoscaler_is_asked_for_what_is_missing_and_waited_for(growing):
+    autoscaler, config, joined = growing(limit=8)
+    told: list[str] = []
+    gathered = cluster.gather(config, joined, told.append)
+    assert autoscaler.requests == [5]
+    assert (gathered.cpus, gathered.may_grow) == (5, True)
+    assert told == ["waiting          for 5 CPUs, of which 2 are here, for 300 s at most (system.node_wait_seconds)"]
+    assert cluster.make_plan(config, gathered).num_actors == 5
+    cluster.leave(gathered)
+    assert autoscaler.requests == [5, 0], "nothing is kept up for a run that is over"
+
+
+def test_a_cluster_that_does_not_grow_enough_is_used_as_it_is(growing):
+    _, config, joined = growing(limit=3, node_wait_seconds=0.05)
+    gathered = cluster.gather(config, joined, lambda _: None)
+    assert gathered.cpus == 3
+    assert cluster.make_plan(config, gathered).num_actors == 3
+
+
+def test_nobody_is_asked_where_there_is_enough_or_nothing_can_grow(growing):
+    autoscaler, config, joined = growing(limit=8)
+    enough = config.model_copy(update={"num_actors": 2})
+    assert cluster.gather(enough, joined, pytest.fail) == joined
+    assert cluster.gather(config, JOINED, pytest.fail) == JOINED
+    assert autoscaler.requests == []
+
+
 JOINED = Cluster(nodes=1, cpus=2, gpus=0, dashboard="http://127.0.0.1:8265", ours=True)
 
 
