@@ -30,7 +30,10 @@ def get(references: Any) -> Any:
 
 
 def actor(**answers: Answer) -> SimpleNamespace:
-    return SimpleNamespace(**{name: SimpleNamespace(remote=lambda *_, a=a: a) for name, a in answers.items()})
+    methods = {name: SimpleNamespace(remote=lambda *_, a=a: a) for name, a in answers.items()}
+    for method in methods.values():
+        method.options = lambda method=method, **_: method
+    return SimpleNamespace(**methods)
 
 
 def use(monkeypatch: pytest.MonkeyPatch, **actors: SimpleNamespace) -> None:
