@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import Any, NoReturn
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayError, RayTaskError
 
 from muzero_ray.actors import names
 from muzero_ray.actors.logs import Logs, start_logging
@@ -123,17 +123,17 @@ class OtherRanks:
         Raises:
             RayTaskError: what a rank that lives failed of.
         """
-        for ref in self._open:
+        done, _ = ray.wait(self._open, num_returns=len(self._open), timeout=_CAUSE_SECONDS) if self._open else ([], [])
+        for ref in done:
             try:
-                ray.get(ref, timeout=_CAUSE_SECONDS)
-            except RayActorError:
-                logger.error("%s; the trainer starts anew, with new ranks", loss)
-                os._exit(1)  # not an exception: that would end the run
-            except RayError as error:
-                if "RankLost" not in type(error).__name__:
+                ray.get(ref)
+            except RayTaskError as error:
+                if not isinstance(error.cause, type(loss)):  # which says only that yet another was lost
                     raise
+            except RayError:
+                continue  # its process is gone, and cannot say
         logger.error("%s; the trainer starts anew, with new ranks", loss)
-        os._exit(1)
+        os._exit(1)  # not an exception: that would end the run
 
 
 def _free_port() -> int:

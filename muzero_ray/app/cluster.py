@@ -110,10 +110,13 @@ def gather(config: Config, cluster: Cluster, say: Callable[[str], None]) -> Clus
         f"{config.system.node_wait_seconds:.0f} s at most (system.node_wait_seconds)"
     )
     _request_cpus(wanted)
-    deadline = time.monotonic() + config.system.node_wait_seconds
-    while cluster.cpus < wanted and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-        cluster = _describe(cluster.dashboard.removeprefix("http://"), ours=False, may_grow=True)
+    try:
+        deadline = time.monotonic() + config.system.node_wait_seconds
+        while cluster.cpus < wanted and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+            cluster = _describe(cluster.dashboard.removeprefix("http://"), ours=False, may_grow=True)
+    finally:
+        _request_cpus(0)  # from now on the actors hold what they need, as long as they need it
     return cluster
 
 
@@ -124,8 +127,6 @@ def leave(cluster: Cluster) -> None:
     if cluster.ours:
         ray.shutdown()
         return
-    if cluster.may_grow:
-        _request_cpus(0)  # nobody needs them any more
     ours = {names.STORAGE, names.BUFFER, names.TRAINER, names.REANALYZE, names.EVALUATOR}
     for name in ray.util.list_named_actors():
         if name in ours or name.startswith(names.self_play(0)[:-1]):

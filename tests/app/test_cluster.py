@@ -120,12 +120,12 @@ def test_the_autoscaler_is_asked_for_what_is_missing_and_waited_for(growing):
     autoscaler, config, joined = growing(limit=8)
     told: list[str] = []
     gathered = cluster.gather(config, joined, told.append)
-    assert autoscaler.requests == [5]
+    assert autoscaler.requests == [5, 0], "actors hold what they need from then on; nothing is kept up beyond the run"
     assert (gathered.cpus, gathered.may_grow) == (5, True)
     assert told == ["waiting          for 5 CPUs, of which 2 are here, for 300 s at most (system.node_wait_seconds)"]
     assert cluster.make_plan(config, gathered).num_actors == 5
     cluster.leave(gathered)
-    assert autoscaler.requests == [5, 0], "nothing is kept up for a run that is over"
+    assert autoscaler.requests == [5, 0], "what others have asked for is not withdrawn"
 
 
 def test_a_cluster_that_does_not_grow_enough_is_used_as_it_is(growing):
