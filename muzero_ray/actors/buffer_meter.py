@@ -3,12 +3,14 @@
 Filled in where the buffer is called, emptied by each status: numbers are those since the last one.
 """
 
+import time
 from collections import deque
 
 import numpy as np
 
 from muzero_ray.core.rate_limiter import RateLimiter
 from muzero_ray.core.reports import BufferStatus
+from muzero_ray.core.types import Batch
 from muzero_ray.replay.buffer import ReplayBuffer
 
 _TIMES_KEPT = 1000
@@ -23,6 +25,7 @@ class BufferMeter:
         began = time.perf_counter()
         stored = [buffer.add(trajectory) for trajectory in delivery]
         meter.added(sum(stored), len(stored) - sum(stored), time.perf_counter() - began)
+        batch = meter.sample(buffer, newest_version)
         report(meter.status(buffer, limiter))
     """
 
@@ -38,6 +41,14 @@ class BufferMeter:
         self._left_out += left_out
         self._refused += refused
         self._add_seconds.append(seconds)
+
+    def sample(self, buffer: ReplayBuffer, newest_version: int | None) -> Batch:
+        """Has the buffer make a batch, and notes how long that took and how old its states are; see `sampled`."""
+        began = time.perf_counter()
+        batch = buffer.sample()
+        seconds = time.perf_counter() - began
+        self.sampled(buffer.weights_versions(batch.indices), newest_version, seconds)
+        return batch
 
     def sampled(self, versions: np.ndarray, newest_version: int | None, seconds: float) -> None:
         """A batch was made in so many seconds.

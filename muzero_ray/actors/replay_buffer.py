@@ -90,16 +90,9 @@ class ReplayBufferActor:
         while len(batches[0]) < most and self._limiter.may_consume("train"):
             self._limiter.consumed("train", self._batch_size)
             for own in batches:
-                own.append(self._sample(newest_version))
+                own.append(self._meter.sample(self._buffer, newest_version))
         await self._notify()
         return batches[0] if ranks == 1 else batches
-
-    def _sample(self, newest_version: int | None) -> Batch:
-        began = time.perf_counter()
-        batch = self._buffer.sample()
-        seconds = time.perf_counter() - began
-        self._meter.sampled(self._buffer.weights_versions(batch.indices), newest_version, seconds)
-        return batch
 
     async def reanalyze_request(self) -> ReanalyzeRequest | None:
         """Positions to search again, when it is time; None once intake is closed and all is done."""

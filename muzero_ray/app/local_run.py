@@ -13,7 +13,7 @@ from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import EvaluationReport, Pairing, ReanalyzeReport, TrainReport
-from muzero_ray.core.types import Batch, Weights
+from muzero_ray.core.types import Weights
 
 
 class LocalRun:
@@ -127,7 +127,7 @@ class LocalRun:
         began, first_step, metrics = time.perf_counter(), self.training_steps, {}
         while self._limiter.may_consume("train"):
             self._limiter.consumed("train", self._config.train.batch_size)
-            batch = self._sample()
+            batch = self._meter.sample(self._buffer, self.training_steps)
             result = self._learner.update(batch)
             metrics = result.metrics
             if self._config.replay.prioritized:
@@ -139,13 +139,6 @@ class LocalRun:
             seconds = time.perf_counter() - began
             self._monitor.training(TrainReport(self.training_steps, steps, seconds, 0.0, False, metrics))
         return steps > 0
-
-    def _sample(self) -> Batch:
-        began = time.perf_counter()
-        batch = self._buffer.sample()
-        seconds = time.perf_counter() - began
-        self._meter.sampled(self._buffer.weights_versions(batch.indices), self.training_steps, seconds)
-        return batch
 
     def _reanalyze(self) -> bool:
         if self._reanalyzer is None:
