@@ -76,7 +76,7 @@ METRICS: dict[str, Metric] = {
     "queue/deliveries": Metric("deliveries", "of self-play, that wait for the buffer to take them or to go on"),
     "queue/batches": Metric("batches", "that are ready for the trainer"),
     "system/restarts": Metric("processes", "actors' processes started again since the head was started"),
-    "system/memory": Metric("MB", "memory of all processes of the run"),
+    "system/memory": Metric("MB", "memory of all processes of the run, what they share counted once"),
 }
 """Every metric there is, by name: `group/what`."""
 

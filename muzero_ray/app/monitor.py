@@ -6,7 +6,7 @@ Told of everything, decides nothing. Counters are exact; rates are over the last
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean as mean
 
@@ -332,12 +332,29 @@ def _deliveries(health: Mapping[str, ActorHealth]) -> int:
 
 
 def _memory_mb() -> float:
-    """Resident memory of this process and all it started, Ray's processes included, in MB."""
+    """Memory of this process and all it started, Ray's processes included, in MB."""
     process = psutil.Process()
-    total = 0
+    found = []
     for each in (process, *process.children(recursive=True)):
         try:
-            total += each.memory_info().rss
+            memory = each.memory_info()
         except psutil.Error:  # it has just ended
             continue
-    return total / 1e6
+        found.append((memory.rss, getattr(memory, "shared", 0)))  # only Linux tells what is shared
+    return memory_of_all(found) / 1e6
+
+
+def memory_of_all(processes: Sequence[tuple[int, int]]) -> int:
+    """What processes hold together, in bytes, where a page that several share counts once.
+
+    Ray's object store, and the libraries that all have loaded, are shared. All of it is taken to be mapped where
+    most is, in the object store's own process: a sum over processes would count a batch once for each of its readers.
+
+    Args:
+        processes: resident bytes of each, and how many of them are shared.
+
+    >>> memory_of_all([(50, 10), (90, 60), (30, 20)])
+    140
+    """
+    own = sum(resident - shared for resident, shared in processes)
+    return own + max((shared for _, shared in processes), default=0)

@@ -8,7 +8,7 @@ from reference.tiny_runs import tiny_config
 from test_wiring import Recorder
 
 from muzero_ray.app.metrics import METRICS
-from muzero_ray.app.monitor import Monitor
+from muzero_ray.app.monitor import Monitor, memory_of_all
 from muzero_ray.app.ray_metrics import COUNTERS, HISTOGRAMS
 from muzero_ray.app.status_file import ActorHealth, StatusFile, read_status
 from muzero_ray.core.reports import BufferStatus, EvaluationReport, TrainReport
@@ -156,3 +156,11 @@ def test_events_and_troubles_are_logged_with_their_levels(watched, caplog):
         ("INFO", "final evaluation over 3 episodes"),
         ("WARNING", "self_play_0 died and is restarted"),
     ]
+
+
+def test_memory_that_processes_share_counts_once():
+    store = (90, 60)
+    reader = (50, 10)
+    assert memory_of_all([reader, store, (30, 20)]) == 40 + 30 + 10 + 60
+    assert memory_of_all([(50, 0), (20, 0)]) == 70
+    assert memory_of_all([]) == 0
