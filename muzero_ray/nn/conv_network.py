@@ -18,11 +18,9 @@ from muzero_ray.nn.base_network import Heads, Network, scale_latent, zero_
 from muzero_ray.nn.blocks import convolution, tower
 from muzero_ray.nn.downsampling import Downsampling
 
-FEW_PLANES: Final = 4
-"""Planes to which a latent state is reduced before a dense layer reads all cells at once."""
-FEW_PLANES_OF_FRAMES: Final = 16
-"""The same for states of frames, which have few cells (EfficientZero: 16). Frames are much alike, so that half of the
-planes of a new network are negative in every cell of them all; with four, no gradient may be left."""
+FEW_PLANES: Final = 16
+"""Planes to which a latent state is reduced before a dense layer reads all cells at once (EfficientZero: 16). Half of
+the planes of a new network may be negative in every cell of whatever it sees: with four, little would be left."""
 
 
 class ConvNetwork(Network):
@@ -94,7 +92,7 @@ class ConvNetwork(Network):
             normalizes_observations=False,
             consistency=consistency,
         )
-        few = FEW_PLANES if downsampling is None else FEW_PLANES_OF_FRAMES
+        few = FEW_PLANES
         self._board = (height, width, channels)
         self._cells = (cells, channels)
         self._scalar_sizes = [self.reward_size, self.value_size, self.turn_size]

@@ -68,7 +68,7 @@ def test_the_dynamics_has_as_many_blocks_as_it_is_told(blocks):
 def test_rewards_can_be_told_from_the_largest_number_of_a_plane_wherever_it_is():
     # The reward's three logits read hidden number 0, which is 2 * the largest of plane 1 of w; w is the state itself.
     network = build_network(SMALL_CONV, BOARD, consistency=False)
-    few, channels, cells = 4, 3, 6
+    few, channels, cells = 16, 3, 6
     with torch.no_grad():
         for layer in (network.prediction_1, network.scalars_1, network.scalars_2):
             layer.weight.zero_()

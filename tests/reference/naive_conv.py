@@ -21,7 +21,7 @@ def flat(planes: np.ndarray) -> np.ndarray:
 class NaiveConv:
     """The three functions of `ConvNetwork` for one sample."""
 
-    few = 4
+    few = 16
     """Planes of which a dense layer reads every cell."""
 
     def __init__(self, config: NetworkConfig, spec: GameSpec, weights: Weights) -> None:
