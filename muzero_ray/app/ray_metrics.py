@@ -54,18 +54,22 @@ class RayMetrics:
     def __init__(self, run: str, game: str) -> None:
         self._tags = {"run": run, "game": game}
         self._made: dict[str, Any] = {}
+        self._held: dict[str, float] = {}
         self._counted: dict[tuple[str, str], int] = {}
         self._told = False
 
     def set(self, values: Mapping[str, float]) -> None:
-        """Sets gauges, by their names in `METRICS`; what is not finite is left out."""
+        """Sets gauges, by their names in `METRICS`, and all others once more; leaves out what is not finite.
+
+        Ray forgets a gauge that is not set for some seconds: an evaluation would be seen for as long only.
+        """
         from ray.util.metrics import Gauge  # here and below, so that a run in one process needs no Ray
 
         def work() -> None:
-            for name, value in values.items():
-                if math.isfinite(value):
-                    gauge = self._metric(name, METRICS[name], lambda *about: Gauge(*about))
-                    gauge.set(float(value), self._tags)
+            known = {**self._held, **values}
+            self._held = {name: float(value) for name, value in known.items() if math.isfinite(value)}
+            for name, value in self._held.items():
+                self._metric(name, METRICS[name], lambda *about: Gauge(*about)).set(value, self._tags)
 
         self._quietly(work)
 

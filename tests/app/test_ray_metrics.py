@@ -76,6 +76,23 @@ def test_counters_are_raised_to_totals_and_never_lowered(monkeypatch):
     assert raised == [(2, "self_play"), (3, "self_play"), (1, "trainer")]
 
 
+def test_gauges_that_were_set_before_are_set_again_since_ray_forgets_them(monkeypatch):
+    told = []
+
+    def gauge(name, *about):
+        return SimpleNamespace(set=lambda value, tags: told.append((name, value)))
+
+    monkeypatch.setattr("ray.util.metrics.Gauge", gauge)
+    metrics = RayMetrics("some-run", "cartpole")
+    metrics.set({"evaluation/mean_return": 475.0, "loss/total": 2.0})
+    told.clear()
+    metrics.set({"loss/total": 1.0})
+    assert sorted(told) == [("muzero_evaluation_mean_return", 475.0), ("muzero_loss_total", 1.0)]
+    told.clear()
+    metrics.set({"loss/total": float("nan")})
+    assert told == [("muzero_evaluation_mean_return", 475.0)]
+
+
 @pytest.mark.ray
 def test_gauges_counters_and_histograms_reach_the_metrics_port_with_their_tags(ray_cluster):
     metrics = RayMetrics("made-up", "cartpole")
