@@ -1,13 +1,13 @@
 """The replay-buffer actor: the buffer, and the pace between acting and learning.
 
-Whoever is ahead waits here, on a condition, until the others have caught up: a delivery is acknowledged
-when more may be played, a batch is answered when it may be trained on. The pace is never kept by sleeping.
+Whoever is ahead waits here until the others have caught up: a delivery is acknowledged when more may be
+played, a batch is answered when it may be trained on. The pace is never kept by sleeping.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ from muzero_ray.core.reports import BufferStatus
 from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory, Weights
 
 logger = logging.getLogger(__name__)
+
+_INSERT = "insert"
+"""What deliveries wait for; others wait for the turn of a consumer, by its name."""
 
 
 class ReplayBufferActor:
@@ -39,7 +42,7 @@ class ReplayBufferActor:
         self._batch_size = config.train.batch_size
         self._reanalyze_size = config.reanalyze.batch_size
         self._closed = False
-        self._changed = asyncio.Condition()
+        self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)  # by what they wait for
         self._started = asyncio.Event()
 
     async def start(self, state: dict[str, Any] | None) -> BufferStatus:
@@ -61,7 +64,8 @@ class ReplayBufferActor:
         left_out = len(trajectories) - len(stored) - refused
         self._meter.added(len(stored), left_out, time.perf_counter() - began, refused=refused)
         self._limiter.inserted(sum(stored))
-        await self._wait_until(self._limiter.may_insert)
+        self._wake()
+        await self._wait_for(_INSERT)
         return await self.status()
 
     def _store(self, trajectory: Trajectory) -> bool:
@@ -91,7 +95,7 @@ class ReplayBufferActor:
             self._limiter.consumed("train", self._batch_size)
             for own in batches:
                 own.append(self._meter.sample(self._buffer, newest_version))
-        await self._notify()
+        self._wake()
         return batches[0] if ranks == 1 else batches
 
     async def reanalyze_request(self) -> ReanalyzeRequest | None:
@@ -99,7 +103,7 @@ class ReplayBufferActor:
         if not await self._may_consume("reanalyze"):
             return None
         self._limiter.consumed("reanalyze", self._reanalyze_size)
-        await self._notify()
+        self._wake()
         return self._buffer.reanalyze_request(self._reanalyze_size)
 
     async def refresh(self, result: ReanalyzeResult) -> None:
@@ -120,12 +124,12 @@ class ReplayBufferActor:
         """Training steps that were lost with the trainer's process are due again."""
         await self._started.wait()
         self._limiter.returned("train", steps * self._batch_size)
-        await self._notify()
+        self._wake()
 
     async def close_intake(self) -> None:
         """Says that nothing more will be added, so that nobody waits for it."""
         self._closed = True
-        await self._notify()
+        self._wake()
 
     async def status(self) -> BufferStatus:
         """How full the buffer is, how the pace is held, and what happened since this was last told."""
@@ -143,19 +147,29 @@ class ReplayBufferActor:
     async def _may_consume(self, name: str) -> bool:
         """Waits for the consumer's turn; False if it never comes, because intake is closed."""
         await self._started.wait()
-        await self._wait_until(lambda: self._limiter.may_consume(name))
+        await self._wait_for(name)
         return self._limiter.may_consume(name)
 
-    async def _wait_until(self, may_go_on: Callable[[], bool]) -> None:
-        """Waits for a condition, or for the close of intake. Nothing else runs between the condition
-        coming true and the caller going on, so that one turn is never taken twice."""
-        async with self._changed:
-            self._changed.notify_all()
-            await self._changed.wait_for(lambda: self._closed or may_go_on())
+    def _may(self, what: str) -> bool:
+        return self._limiter.may_insert() if what == _INSERT else self._limiter.may_consume(what)
 
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    async def _wait_for(self, what: str) -> None:
+        """Waits until one may insert, or a consumer of that name consume, or until the close of intake. Nothing
+        else runs between that and the caller going on, so that one turn is never taken twice."""
+        while not (self._closed or self._may(what)):
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[what].append(turn)
+            await turn
+
+    def _wake(self) -> None:
+        """To be called whenever counts have changed. Those whose turn has not come sleep on: hundreds of deliveries
+        wait here, and a look at each of them for every batch would be most of this process's work."""
+        for what, turns in self._waiting.items():
+            if turns and (self._closed or self._may(what)):
+                for turn in turns:
+                    if not turn.done():  # its call may have been given up
+                        turn.set_result(None)
+                turns.clear()
 
     def __repr__(self) -> str:
         return "ReplayBuffer()"

@@ -1,6 +1,7 @@
 """The replay-buffer actor as a plain object: what a request is answered with."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,3 +124,56 @@ def test_no_network_is_made_where_stored_values_are_wanted(monkeypatch: pytest.M
     monkeypatch.setattr(build, "make_model", None)
     actor = ReplayBufferActor(config_for(reanalyze={"fresh_values": False}), num_actors=1)
     asyncio.run(actor.set_weights({}))
+
+
+def test_whoever_waits_costs_nothing_until_its_turn_has_come(monkeypatch: pytest.MonkeyPatch):
+    """Hundreds of deliveries wait, of two for each actor: to look at each of them for every batch is what a buffer
+    would do most of its time."""
+    looks = 0
+
+    async def run() -> tuple[list[int], bool, int]:
+        nonlocal looks
+        actor = ReplayBufferActor(config_for(reanalyze={"ratio": 0.0}), num_actors=1)
+        may_insert = actor._limiter.may_insert
+
+        def counted() -> bool:
+            nonlocal looks
+            looks += 1
+            return may_insert()
+
+        monkeypatch.setattr(actor._limiter, "may_insert", counted)
+        await actor.start(None)
+        adding = [asyncio.create_task(actor.add([replace(game(8), game_id=number)])) for number in range(200)]
+        await asyncio.sleep(0.05)
+        # Of 1600 env steps 3200 batches are due; adding pauses while more than 64, of one delivery of the actor, are.
+        assert not any(task.done() for task in adding[8:])
+        seen = []
+        for batches in (1, 1, 3):
+            looks = 0
+            await actor.sample(batches)
+            await asyncio.sleep(0.05)
+            seen.append(looks)
+        await actor.sample(3200 - 64 - 5)
+        await asyncio.sleep(0.05)
+        return seen, all(task.done() for task in adding), looks
+
+    seen, all_acknowledged, last = asyncio.run(run())
+    assert seen == [1, 1, 1], "one look for all, whatever their number"
+    assert all_acknowledged
+    assert last <= 2 * 200, "each of them looks once more when its turn has come"
+
+
+def test_a_call_that_was_given_up_leaves_the_others_their_turns():
+    async def run() -> list[int]:
+        actor = await started(config_for(), length=3)  # six batches
+        assert len(await actor.sample(6)) == 6
+        first, second = (asyncio.create_task(actor.sample(4)) for _ in range(2))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        more = asyncio.create_task(actor.add([replace(game(3), game_id=1)]))
+        counts = [len(await second), len(await actor.sample(4))]
+        await actor.close_intake()
+        await more
+        return counts
+
+    assert asyncio.run(run()) == [4, 2]
