@@ -130,10 +130,10 @@ class DistributedRun:
 
         self._supervisor.submit(self._actors.trainer, "state", then=trainer_told)
 
-    def pause(self) -> None:
-        """Submits no more work, and cares no more for what is under way: only for snapshots."""
+    def pause(self, *, evaluating: bool = False) -> None:
+        """Submits no more work, and cares no more for what is under way: only for snapshots, or evaluations."""
         self._pausing = True
-        self._supervisor.forget("play", "add", "train", "work", "evaluate")
+        self._supervisor.forget("play", "add", "train", "work", *(() if evaluating else ("evaluate",)))
 
     def close(self) -> None:
         """Ends every actor's process, and the cluster if it is our own."""

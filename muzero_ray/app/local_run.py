@@ -103,7 +103,7 @@ class LocalRun:
             )
         )
 
-    def pause(self) -> None:
+    def pause(self, *, evaluating: bool = False) -> None:
         """Nothing is in flight between two turns."""
 
     def close(self) -> None:

@@ -105,6 +105,12 @@ class Monitor:
         self._messages.append(text)
         logger.info(text, extra={"shown": True})
 
+    def announce(self, text: str) -> None:
+        """As `event`, and shown at once: what follows may take its time."""
+        self.event(text)
+        self._last_show = 0.0
+        self.tick()
+
     def trouble(self, text: str) -> None:
         """Something that went wrong, and that the run copes with, in words."""
         self._messages.append(text)

@@ -4,6 +4,7 @@ The same for a run in one process and a run over Ray; what differs is `LocalRun`
 """
 
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -26,19 +27,22 @@ from muzero_ray.app.run_folder import RunFolder, game_label
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.app.start import Run, one_process, over_ray, read_snapshot, say, say_protocol
 from muzero_ray.app.status_file import StatusFile
-from muzero_ray.app.stopping import StopRequest, stop_signals
+from muzero_ray.app.stopping import StopRequest, Wish, stop_signals
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import EvaluationReport
 from muzero_ray.core.types import Weights
 
 logger = logging.getLogger(__name__)
 
-_LAST_SNAPSHOT_SECONDS = 30.0
-"""How long the end of a run waits for its last snapshot before it is content with the newest on disk."""
+_FAILED_SNAPSHOT_SECONDS = 30.0
+"""How long a run that failed waits for a last snapshot: who is to give it may be what failed."""
 
 
 def train(config: Config, folder: RunFolder, resume: Checkpoint | None) -> int:
     """Trains until the budget is spent, or until Ctrl-C or SIGTERM.
+
+    Ctrl-C once stops the run with a checkpoint and the final evaluation; twice, and SIGTERM, with a checkpoint; the
+    third time it is left at once.
 
     Args:
         config: of the run; written to the folder once it is known that the run is possible.
@@ -54,7 +58,7 @@ def train(config: Config, folder: RunFolder, resume: Checkpoint | None) -> int:
     session = None
     try:
         with stop_signals() as stop, ExitStack() as opened:
-            with stop.at_once():
+            with stop.interrupted_by(Wish.EVALUATE):
                 session = _start(config, folder, resume, stop, opened)
             code = session.run()
     except (KeyboardInterrupt, SystemExit) as interruption:
@@ -131,8 +135,11 @@ class _Session:
         self._monitor = monitor
         self._curve = curve
         self._stop = stop
+        self._answered = Wish.GO_ON
         self._evaluating = False
         self._saving = False
+        self._written = False  # the newest checkpoint
+        self._all_saved = False  # what there was at the end
         self._saved_at = time.monotonic()
         evaluated = curve.evaluations[-1].env_steps if curve.evaluations else 0
         self._next_evaluation = (evaluated // config.evaluate.interval + 1) * config.evaluate.interval
@@ -142,19 +149,15 @@ class _Session:
         """Steps the run to its end; answers the exit code.
 
         Raises:
-            KeyboardInterrupt: if a second signal insists.
+            KeyboardInterrupt: if it is to be left at once.
         """
         try:
-            while not self._active.finished and not self._stop.signal:
+            while not self._active.finished and self._stop.wish == Wish.GO_ON:
                 self._active.step()
                 self._monitor.tick()
                 self._evaluate_if_due()
                 self._save_if_due()
-            return 0 if not self._stop.signal and self._finish() else self._leave()
-        except KeyboardInterrupt:
-            if self._stop.insisted:
-                raise
-            return self._leave()
+            return self._end()
         except Exception as error:  # whatever went wrong, what was trained is kept and the cause is told
             return self._fail(error)
 
@@ -162,20 +165,33 @@ class _Session:
         if self._active.env_steps >= self._next_evaluation and not self._evaluating:
             interval = self._config.evaluate.interval
             self._next_evaluation = (self._active.env_steps // interval + 1) * interval
-            self._evaluate(self._config.evaluate.episodes)
+            self._evaluate(self._config.evaluate.episodes, unless=Wish.EVALUATE)
 
-    def _evaluate(self, episodes: int) -> None:
+    def _evaluate(self, episodes: int, unless: Wish) -> None:
+        """Starts an evaluation; in one process it takes its time, and is given up if so much is wished."""
         self._evaluating = True
         env_steps = self._active.env_steps
 
         def done(outcome: EvaluationReport, weights: Weights) -> None:
             self._evaluating = False
-            if self._monitor.evaluation(env_steps, outcome):
-                counters = {"env_steps": env_steps, "training_steps": outcome.weights_version}
-                save_best(self._folder, weights, {**counters, "seconds": self._monitor.seconds})
+            with self._stop.interrupted_by(Wish.LEAVE):  # what was found is written
+                if self._monitor.evaluation(env_steps, outcome):
+                    counters = {"env_steps": env_steps, "training_steps": outcome.weights_version}
+                    save_best(self._folder, weights, {**counters, "seconds": self._monitor.seconds})
 
-        with self._stop.at_once():  # in one process it takes its time, and half of one is worth nothing
-            self._active.evaluate(episodes, self._curve.pairings, done)
+        if not self._complete(lambda: self._active.evaluate(episodes, self._curve.pairings, done), unless):
+            self._evaluating = False
+
+    def _complete(self, work: Callable[[], object], unless: Wish) -> bool:
+        """Does what is worth nothing by half, unless so much is wished; whether it was done."""
+        try:
+            with self._stop.interrupted_by(unless):
+                work()
+        except KeyboardInterrupt:
+            if self._stop.wish == Wish.LEAVE:
+                raise
+            return False
+        return True
 
     def _save_if_due(self) -> None:
         due = time.monotonic() - self._saved_at >= self._config.system.checkpoint_seconds
@@ -196,7 +212,7 @@ class _Session:
                 "starts": snapshot.starts,
                 "game": self._config.game,
             }
-            written = save_checkpoint(
+            self._written = save_checkpoint(
                 self._folder,
                 learner_state=snapshot.learner,
                 weights=snapshot.weights,
@@ -204,45 +220,80 @@ class _Session:
                 manifest=manifest,
                 keep=self._config.system.keep_checkpoints,
             )
-            if not written:
+            if not self._written:
                 self._monitor.event(f"no checkpoint at training step {snapshot.training_steps}: see the warning above")
 
         self._active.take_snapshot(done)
 
-    def _save_last(self) -> bool:
-        """A last checkpoint, of how things stand now, if it comes in time."""
-        deadline = time.monotonic() + _LAST_SNAPSHOT_SECONDS
-        self._step_while_saving(deadline)  # one that is under way is older
+    def _save_last(self, seconds: float) -> bool:
+        """A last checkpoint, of how things stand now, if it comes in time; whether it did."""
+        deadline = time.monotonic() + seconds
+        self._step_while(lambda: self._saving, Wish.LEAVE, deadline)  # one that is under way is older
         if not self._saving:
             self._save()
-        self._step_while_saving(deadline)
-        return not self._saving
+        self._step_while(lambda: self._saving, Wish.LEAVE, deadline)
+        self._all_saved = self._written and not self._saving
+        return self._all_saved
 
-    def _step_while_saving(self, deadline: float) -> None:
-        while self._saving and time.monotonic() < deadline:
-            self._active.step()
-
-    def _finish(self) -> bool:
-        """The end of the budget: the last checkpoint, the final evaluation and the report; whether it came to that."""
-        self._save_last()
-        while self._evaluating and not self._stop.signal:
-            self._active.step()
-        episodes = self._config.evaluate.final_episodes
-        self._monitor.event(f"final evaluation over {episodes} episodes")
-        self._evaluate(episodes)
-        while self._evaluating and not self._stop.signal:
+    def _step_while(self, waiting: Callable[[], bool], unless: Wish, deadline: float = math.inf) -> None:
+        """Steps on for something that is under way, unless so much is wished."""
+        while waiting() and self._stop.wish < unless and time.monotonic() < deadline:
             self._active.step()
             self._monitor.tick()
-        if self._stop.signal:
-            return False
-        self._report()
-        self._monitor.ended("finished")
-        return True
+            self._answer()
 
-    def _report(self) -> None:
-        summary = self._write_summary(finished=True)
+    def _end(self) -> int:
+        """The budget is spent, or the run is to stop: the last checkpoint, then the final evaluation and the report."""
+        spent = self._active.finished
+        if spent:  # as if that had been wished: one press more is the next one
+            self._answered = self._stop.wish = max(self._stop.wish, Wish.EVALUATE)
+        else:
+            if self._active.training_steps == 0:  # what nobody has trained needs no evaluation
+                self._stop.wish = max(self._stop.wish, Wish.SAVE)
+            self._active.pause(evaluating=self._stop.wish < Wish.SAVE)
+        self._answer()
+        saved = self._save_last(self._config.system.stall_seconds)
+        evaluated = self._evaluate_finally()
+        if evaluated:
+            self._report(finished=spent)
+        else:
+            self._write_summary(finished=False)
+        if spent and evaluated:
+            self._monitor.ended("finished")
+            return 0
+        self.outcome += self.where_it_stands(saved)
+        self._monitor.ended("stopped")
+        return 128 + int(self._stop.signal or signal.SIGINT)
+
+    def _answer(self) -> None:
+        """Says what is done about a new wish, and what wishing more would do."""
+        if self._stop.wish <= self._answered:
+            return
+        self._answered = self._stop.wish
+        if self._stop.wish >= Wish.SAVE and self._all_saved:
+            told = "leaving without the final evaluation; the last checkpoint is written"
+        elif self._stop.wish >= Wish.SAVE:
+            told = "stopping: a last checkpoint, and no final evaluation; Ctrl-C once more leaves at once, without both"
+        else:
+            told = "stopping: a last checkpoint, then the final evaluation; Ctrl-C again leaves without that"
+        self._monitor.announce(told)
+
+    def _evaluate_finally(self) -> bool:
+        """The final evaluation, unless nobody wants it; whether it came to that."""
+        self._step_while(lambda: self._evaluating, Wish.SAVE)
+        done = len(self._curve.evaluations)
+        if self._stop.wish < Wish.SAVE:
+            episodes = self._config.evaluate.final_episodes
+            self._monitor.announce(f"final evaluation over {episodes} episodes (Ctrl-C leaves without it)")
+            self._evaluate(episodes, unless=Wish.SAVE)
+            self._step_while(lambda: self._evaluating, Wish.SAVE)
+        self._answer()
+        return len(self._curve.evaluations) > done
+
+    def _report(self, finished: bool) -> None:
+        summary = self._write_summary(finished)
         if self._config.evaluate.video:
-            self._write_video()
+            self._complete(self._write_video, unless=Wish.SAVE)
         mean, interval = summary["mean"], summary["ci95"]
         spread = f" (95% interval {interval[0]:.1f} to {interval[1]:.1f})" if interval else ""
         strength = self._curve.evaluations[-1].strength
@@ -292,19 +343,9 @@ class _Session:
             reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             self.outcome.append(f"{f'no {what}':<16} {reason}")
 
-    def _leave(self) -> int:
-        """Ctrl-C or SIGTERM: the last checkpoint, and how to go on."""
-        self._monitor.event("stopping: the last checkpoint is written (once more leaves at once)")
-        self._monitor.tick()
-        self._active.pause()
-        saved = self._save_last()
-        self._write_summary(finished=False)
-        self.outcome += self.where_it_stands(saved)
-        self._monitor.ended("stopped")
-        return 128 + int(self._stop.signal or signal.SIGINT)
-
     def _fail(self, error: Exception) -> int:
         """The run cannot go on: keeps what can be kept, and names the cause."""
+        self._answered = Wish.LEAVE  # what is wished was to be asked of a run that goes on
         logger.error("the run failed", exc_info=error, extra={"shown": True})
         self._monitor.ended("failed", _cause_in_a_line(error))
         self._keep_failed_batch(error)
@@ -312,7 +353,7 @@ class _Session:
         try:
             # An actor that holds a part of the state and is gone for good will never give it.
             can_save = not (isinstance(error, RunFailed) and error.gone and error.role in names.STATE_HOLDERS)
-            saved = can_save and self._active.training_steps > 0 and self._save_last()
+            saved = can_save and self._active.training_steps > 0 and self._save_last(_FAILED_SNAPSHOT_SECONDS)
             self._write_summary(finished=False)
         except Exception as second:  # the actor that failed may be one of those that hold the state
             self.outcome.append(f"no new checkpoint: {second}")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from reference.tiny_runs import tiny_config, write_game
 
-from muzero_ray.app import config_io, report, run
+from muzero_ray.app import config_io, report, run, stopping
 from muzero_ray.app.checkpoint import list_checkpoints
 from muzero_ray.app.checkpoint_reader import newest_checkpoint
 from muzero_ray.app.errors import UserError
@@ -269,14 +269,24 @@ def test_evaluation_in_this_process_does_not_keep_a_signal_waiting(tmp_path, mon
     evaluate = Signal(signal.SIGINT, LocalRun.evaluate, then=unreachable)
     monkeypatch.setattr(LocalRun, "evaluate", lambda *args: evaluate(*args))
     code, folder = start(tmp_path)
+    told = capsys.readouterr().err
     assert code == 130
-    assert "go on with" in capsys.readouterr().err
+    assert "go on with" in told
+    assert "Ctrl-C again leaves without that" in told
     assert newest_checkpoint(folder).training_steps > 0
-    assert json.loads(folder.summary.read_text())["finished"] is False
+    summary = json.loads(folder.summary.read_text())
+    assert summary["finished"] is False
+    assert len(summary["returns"]) == 3, "the final evaluation, after the checkpoint, in the place of the broken one"
 
 
-def test_second_signal_leaves_at_once_without_a_traceback(tmp_path, monkeypatch, capsys):
-    step = Signal(signal.SIGINT, LocalRun.step, then=lambda: os.kill(os.getpid(), signal.SIGINT))
+def test_third_ctrl_c_leaves_at_once_without_a_traceback(tmp_path, monkeypatch, capsys):
+    def press_twice_more() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+
+    monkeypatch.setattr(stopping, "_ONE_PRESS_SECONDS", 0.0)
+    step = Signal(signal.SIGINT, LocalRun.step, then=press_twice_more)
     monkeypatch.setattr(LocalRun, "step", lambda *args: step(*args))
     code, _ = start(tmp_path)
     told = capsys.readouterr().err
