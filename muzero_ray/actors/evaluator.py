@@ -1,6 +1,7 @@
 """The evaluator actor: how good the greedy agent is, on seeds that training never uses."""
 
 import logging
+import threading
 from collections.abc import Sequence
 
 import ray
@@ -14,6 +15,9 @@ from muzero_ray.core.reports import EvaluationReport, Pairing
 from muzero_ray.core.types import Weights
 
 logger = logging.getLogger(__name__)
+
+WATCH = "watch"
+"""Concurrency group of `alive`, which runs beside the evaluations."""
 
 
 class Evaluator:
@@ -39,6 +43,11 @@ class Evaluator:
         report = self._examiner.evaluate(self._newest, version, episodes, pairings)
         logger.info("evaluated weights %d over %d episodes in %.1f s", version, len(report.episodes), report.seconds)
         return self._newest, report
+
+    @ray.method(concurrency_group=WATCH)
+    def alive(self) -> None:
+        """Never answers: the call fails when this process dies, and so tells the head."""
+        threading.Event().wait()
 
     def __repr__(self) -> str:
         return "Evaluator()"

@@ -8,7 +8,7 @@ import ray
 
 from muzero_ray.actors import build, names
 from muzero_ray.actors.logs import Logs, start_logging
-from muzero_ray.actors.shared_storage import WeightsReader
+from muzero_ray.actors.shared_storage import WeightsReader, register
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import ReanalyzeReport
 
@@ -21,7 +21,7 @@ class Reanalyze:
     def __init__(self, config: Config, logs: Logs | None = None) -> None:
         start_logging(names.REANALYZE, logs)
         storage: Any = ray.get_actor(names.STORAGE)
-        restart = ray.get(storage.register.remote(names.REANALYZE))
+        restart = register(storage, names.REANALYZE)
         self._reanalyzer = build.make_reanalyzer(config, restart)
         self._weights = WeightsReader(storage, target=config.reanalyze.weights == "target")
         self._buffer: Any = ray.get_actor(names.BUFFER)

@@ -9,7 +9,7 @@ import ray
 
 from muzero_ray.actors import build, names
 from muzero_ray.actors.logs import Logs, start_logging
-from muzero_ray.actors.shared_storage import WeightsReader
+from muzero_ray.actors.shared_storage import WeightsReader, register
 from muzero_ray.core.config import Config
 from muzero_ray.core.types import SelfPlayReport, Trajectory
 
@@ -27,7 +27,7 @@ class SelfPlay:
         storage: Any = ray.get_actor(names.STORAGE)
         self._name = f"SelfPlay({index}, {config.game})"
         self._moves = config.self_play.segment_moves
-        restart = ray.get(storage.register.remote(names.self_play(index)))
+        restart = register(storage, names.self_play(index))
         self._player = build.make_self_player(config, index, restart)
         self._weights = WeightsReader(storage)
         logger.info("plays %s, started before: %d times", config.game, restart)
@@ -44,7 +44,8 @@ class SelfPlay:
             return [], None
         waited = time.perf_counter() - began
         trajectories, report = self._player.play(self._moves)
-        logger.debug("played %d env steps with weights %d", report.env_steps, report.weights_version)
+        told = "played %d env steps in %d pieces with weights %d"
+        logger.debug(told, report.env_steps, len(trajectories), report.weights_version)
         return trajectories, replace(report, seconds={**report.seconds, "weights": waited})
 
     def __repr__(self) -> str:

@@ -6,15 +6,20 @@ nothing of networks; weights are dictionaries of arrays to it.
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
 
 from muzero_ray.actors import names
 from muzero_ray.actors.logs import Logs, start_logging
 from muzero_ray.core.types import Weights
 
 logger = logging.getLogger(__name__)
+
+_REGISTER_SECONDS = 120.0
+_REGISTER_AGAIN_SECONDS = 0.5
 
 
 class SharedStorage:
@@ -71,6 +76,22 @@ class SharedStorage:
 
     def __repr__(self) -> str:
         return "SharedStorage()"
+
+
+def register(storage: Any, name: str) -> int:
+    """`SharedStorage.register`, asked again for as long as the storage's process may take to come back.
+
+    For constructors: an exception there would not be taken for the storage's death, but for a bug.
+    """
+    deadline = time.monotonic() + _REGISTER_SECONDS
+    while True:
+        try:
+            restart: int = ray.get(storage.register.remote(name))
+            return restart
+        except RayActorError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_REGISTER_AGAIN_SECONDS)
 
 
 class WeightsReader:

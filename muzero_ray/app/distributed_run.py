@@ -58,7 +58,11 @@ class DistributedRun:
         self._cluster = cluster
         self._monitor = monitor
         self._newest_snapshot = newest_snapshot
-        self._supervisor = Supervisor(config.system.max_restarts, config.system.stall_seconds, monitor.trouble)
+        system = config.system
+        # Whoever has worked from one checkpoint to the next has made progress that lasts.
+        self._supervisor = Supervisor(
+            system.max_restarts, system.stall_seconds, monitor.trouble, forgive_seconds=system.checkpoint_seconds
+        )
         self._actors = launch(config, plan, logs)
         monitor.watch_actors(lambda: self._supervisor.health(self._actors.roles))
         self._starts = dict(snapshot.starts) if snapshot else {}
@@ -147,8 +151,8 @@ class DistributedRun:
         self._start_buffer(snapshot)
         learner = snapshot.learner if snapshot else None
         self._supervisor.submit(self._actors.trainer, "start", learner, then=self._trainer_started)
-        # Their calls may all be between other actors when they die: these fail, and tell.
-        for role in (self._actors.buffer, self._actors.storage):
+        # Nobody may be calling them, or only other actors, when they die: these calls fail, and tell.
+        for role in (self._actors.buffer, self._actors.storage, self._actors.evaluator):
             self._supervisor.submit(role, "alive", then=_nothing, endless=True)
         self._keep_playing()
         self._keep_reanalyzing()
@@ -260,8 +264,7 @@ class DistributedRun:
 
     def _restore_storage(self) -> None:
         # As many starts as there can have been: each gives a seed of its own, and none may come twice.
-        crashes = {role.name: role.crashes for role in self._actors.roles}
-        starts = {name: self._starts.get(name, 0) + 1 + count for name, count in crashes.items()}
+        starts = {role.name: self._starts.get(role.name, 0) + role.starts for role in self._actors.roles}
         self._supervisor.submit(self._actors.storage, "start", starts, then=_nothing)
         self._supervisor.submit(self._actors.trainer, "publish", then=_nothing)
 

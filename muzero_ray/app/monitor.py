@@ -65,6 +65,8 @@ class Monitor:
         self._began = time.monotonic() - seconds_before
         self._status: BufferStatus | None = None
         self._training_steps = 0
+        # What is shown never goes back: restored after a crash, the roles count again what they had counted before.
+        self._shown_env_steps = self._shown_training_steps = 0
         self._played_version = 0
         self._games = 0
         self._resigned = self._tested_resignations = self._false_resignations = 0
@@ -147,6 +149,7 @@ class Monitor:
     def training(self, report: TrainReport) -> None:
         """A stretch of training."""
         self._training_steps = report.training_steps
+        self._shown_training_steps = max(self._shown_training_steps, report.training_steps)
         self._totals["train"] += report.train_seconds
         self._totals["wait"] += report.wait_seconds
         self._batches_ready = report.batches_ready
@@ -160,6 +163,7 @@ class Monitor:
     def buffer(self, status: BufferStatus) -> None:
         """The state of the buffer."""
         self._status = status
+        self._shown_env_steps = max(self._shown_env_steps, status.env_steps)
         self._trajectories += status.trajectories_added
         self._left_out += status.trajectories_left_out
         self._refused += status.trajectories_refused
@@ -232,9 +236,9 @@ class Monitor:
         status = self._status
         return Status(
             game=self._config.game,
-            env_steps=status.env_steps if status else 0,
+            env_steps=self._shown_env_steps,
             budget=self._config.train.env_steps,
-            training_steps=self._training_steps,
+            training_steps=self._shown_training_steps,
             seconds=self.seconds,
             env_steps_per_s=self._speeds.get("env_steps", 0.0),
             simulations_per_s=self._speeds.get("simulations", 0.0),
@@ -290,8 +294,8 @@ class Monitor:
             return
         waits = self._waits()
         values = {
-            "progress/env_steps": status.env_steps,
-            "progress/training_steps": self._training_steps,
+            "progress/env_steps": self._shown_env_steps,
+            "progress/training_steps": self._shown_training_steps,
             "progress/seconds": self.seconds,
             "progress/games": self._games,
             "evaluation/count": self._evaluations,
@@ -320,14 +324,14 @@ class Monitor:
         if self._new_returns:
             values["self_play/return"] = mean(self._new_returns)
             values["self_play/length"] = mean(self._new_lengths)
-            self._curve.add_episodes(status.env_steps, self._new_returns)
+            self._curve.add_episodes(self._shown_env_steps, self._new_returns)
             if self._config.self_play.resign_value is not None:
                 values["self_play/resigned"] = self._resigned / len(self._new_returns)
                 self._resigned = 0
                 if self._tested_resignations:
                     values["self_play/false_resignations"] = self._false_resignations / self._tested_resignations
             self._new_returns, self._new_lengths = [], []
-        self._writer.write(status.env_steps, values)
+        self._writer.write(self._shown_env_steps, values)
         self._export(values, health)
         self._new_times = {what: [] for what in _TIMED}
 

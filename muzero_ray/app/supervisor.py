@@ -10,6 +10,7 @@ whatever is ready. What can go wrong with a call:
 * it **never answers**: that is told, and in the end it ends the run.
 """
 
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from muzero_ray.app.status_file import ActorHealth
 _RETRY_SECONDS = 0.5
 _RESTART_SECONDS = 120.0
 """How long a process may take to come back: a node may have to be replaced, torch to be imported."""
+_LONGEST_BACK_OFF_SECONDS = 30.0
 _MAX_COLLATERAL = 240
 """Calls of one actor that may fail in a row because of *another* actor: two minutes of trying."""
 
@@ -37,6 +39,9 @@ class Role:
     handle: Any
     restore: Callable[[], None] | None = None  # submits what gives a restarted process its state again
     crashes: int = 0
+    in_a_row: int = 0  # crashes since it last worked for long enough
+    starts: int = 1  # of its process by now, at most: one that dies while it starts, or is left in peace, goes unseen
+    up_since: float = field(default_factory=time.monotonic)
     incarnation: int = 0  # which process it is; a failure of an older one's call is no new crash
     down: bool = False
     held_back: list["_Call"] = field(default_factory=list)  # while it is down
@@ -62,15 +67,23 @@ class Supervisor:
     """All calls of the head.
 
     Args:
-        max_restarts: crashes of one actor's process that are forgiven.
+        max_restarts: crashes of one actor's process in a row that are forgiven.
         stall_seconds: a call unanswered for so long is told of; after twice as long the run ends.
         on_event: told in words of crashes, recoveries and stalls.
+        forgive_seconds: an actor that has worked for so long since its last crash has not crashed in a row.
     """
 
-    def __init__(self, max_restarts: int, stall_seconds: float, on_event: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        max_restarts: int,
+        stall_seconds: float,
+        on_event: Callable[[str], None],
+        forgive_seconds: float = math.inf,
+    ) -> None:
         self._max_restarts = max_restarts
         self._stall_seconds = stall_seconds
         self._on_event = on_event
+        self._forgive_seconds = forgive_seconds
         self._open: list[_Call] = []  # submitted, and neither answered nor forgotten
         self._in_flight: dict[ray.ObjectRef[Any], Callable[[ray.ObjectRef[Any]], None]] = {}
         self._timers: list[tuple[float, Callable[[], None]]] = []
@@ -181,11 +194,18 @@ class Supervisor:
         if getattr(error, "actor_init_failed", False):  # its constructor raised: it would again
             raise RunFailed(role.name, "its start", error) from error
         if call.incarnation == role.incarnation and not role.down:
+            if time.monotonic() - role.up_since >= self._forgive_seconds:
+                role.in_a_row = 0
             role.crashes += 1
-            if role.crashes > self._max_restarts:
+            role.in_a_row += 1
+            role.starts += 1
+            if role.in_a_row > self._max_restarts:
                 raise RunFailed(role.name, call.method, error) from error
             role.down = True
-            self._on_event(f"{role.name} died and is restarted (crash {role.crashes}, {self._max_restarts} forgiven)")
+            self._on_event(
+                f"{role.name} died and is restarted (crash {role.crashes}; {role.in_a_row} in a row, of which "
+                f"{self._max_restarts} are forgiven)"
+            )
             self._await_restart(role, deadline=time.monotonic() + _RESTART_SECONDS)
         if call.resend:
             self._send(call)  # held back while the role is down
@@ -201,17 +221,28 @@ class Supervisor:
             except (RayActorError, WorkerCrashedError) as error:
                 if time.monotonic() > deadline or getattr(error, "actor_init_failed", False):
                     raise RunFailed(role.name, "its restart", error) from error
+                role.starts += 1  # it may have died as it started
                 self._later(_RETRY_SECONDS, ask)
             else:
-                self._is_back(role)
+                self._give_work_again(role)
 
         def ask() -> None:
             self._in_flight[role.handle.__ray_ready__.remote()] = answered
 
         self._later(_RETRY_SECONDS, ask)
 
+    def _give_work_again(self, role: Role) -> None:
+        """At once after a first crash, later after each further one in a row: whatever kills it may pass."""
+        if role.in_a_row < 2:
+            self._is_back(role)
+            return
+        role.starts += 1  # who is not called may die unseen
+        seconds = min(_LONGEST_BACK_OFF_SECONDS, _RETRY_SECONDS * 2.0 ** (role.in_a_row - 1))
+        self._later(seconds, lambda: self._is_back(role))
+
     def _is_back(self, role: Role) -> None:
         role.incarnation += 1
+        role.up_since = time.monotonic()
         role.down = False
         held_back, role.held_back = role.held_back, []
         if role.restore is not None:

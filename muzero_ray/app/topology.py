@@ -18,7 +18,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from muzero_ray.actors import build, names
-from muzero_ray.actors.evaluator import Evaluator
+from muzero_ray.actors.evaluator import WATCH, Evaluator
 from muzero_ray.actors.logs import Logs
 from muzero_ray.actors.reanalyze import Reanalyze
 from muzero_ray.actors.replay_buffer import ReplayBufferActor
@@ -61,10 +61,11 @@ def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
-    def actor(name: str, cls: type, *args: Any, **options: Any) -> Role:
+    def actor(name: str, cls: type, *args: Any, beside: dict[str, int] | None = None, **options: Any) -> Role:
         # Whatever dies is started again by Ray with the same arguments; the supervisor counts and restores.
         defaults = {"name": name, "num_cpus": 0, "max_restarts": -1, "max_task_retries": 0}
-        return Role(name, ray.remote(cls).options(**{**defaults, **options}).remote(*args, logs))
+        made = ray.remote(concurrency_groups=beside or {})(cls)  # type: ignore[call-overload]  # Ray's hints lack it
+        return Role(name, made.options(**{**defaults, **options}).remote(*args, logs))
 
     spec = build.game_spec(load_game(config.game))
     return Topology(
@@ -84,5 +85,5 @@ def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
             for index in range(plan.num_actors)
         ),
         reanalyze=actor(names.REANALYZE, Reanalyze, config) if config.reanalyze.ratio > 0 else None,
-        evaluator=actor(names.EVALUATOR, Evaluator, config),
+        evaluator=actor(names.EVALUATOR, Evaluator, config, beside={WATCH: 1}),
     )

@@ -280,7 +280,8 @@ class SystemConfig(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """From which level on the files in the run's folder `logs` are told: one for each actor, and one for the head."""
     max_restarts: int = Field(5, ge=0)
-    """Restarts of one actor after crashes of its process before the run is stopped."""
+    """Crashes of one actor's process in a row that are forgiven, with longer and longer waits between them; the next
+    one ends the run. An actor that has worked for `checkpoint_seconds` since its last crash begins anew with them."""
 
 
 class Config(Section):

@@ -5,6 +5,7 @@ from it and how often is decided in `replay/buffer.py`, what is learnt from it i
 observations lie in a store of their own (`replay/observation_store.py`).
 """
 
+import logging
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -13,6 +14,8 @@ import numpy as np
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.types import Trajectory
 from muzero_ray.replay.observation_store import make_store
+
+logger = logging.getLogger(__name__)
 
 MOVE = 0
 """Kind of a state in which an action was played."""
@@ -169,6 +172,7 @@ class StateRing:
             self._open_games[piece.game_id] = OpenGame(int(ids[-1]), piece.first_step + steps)
         self.num_steps += steps - skipped
         self.num_games += ended
+        logger.debug("stored game %d from step %d: %d steps", piece.game_id, piece.first_step, steps)
         return ids
 
     def _take(self, count: int) -> np.ndarray:

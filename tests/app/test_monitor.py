@@ -164,3 +164,19 @@ def test_memory_that_processes_share_counts_once():
     assert memory_of_all([reader, store, (30, 20)]) == 40 + 30 + 10 + 60
     assert memory_of_all([(50, 0), (20, 0)]) == 70
     assert memory_of_all([]) == 0
+
+
+def test_counters_that_are_shown_never_go_back_when_roles_are_restored(watched):
+    monitor, _, exported, path = watched
+    monitor.training(TrainReport(70, 1, 0.1, 0.1, False))  # the trainer goes on from a checkpoint
+    monitor.buffer(buffer_status(env_steps=600))  # so does the buffer
+    monitor.close()
+    status = read_status(path)
+    assert (status["env_steps"], status["training_steps"]) == (640, 77)
+    assert exported.gauges["progress/env_steps"] == 640
+    assert exported.gauges["progress/training_steps"] == 77
+    monitor.training(TrainReport(78, 8, 0.1, 0.1, False))
+    monitor.buffer(buffer_status(env_steps=641))
+    monitor.close()
+    status = read_status(path)
+    assert (status["env_steps"], status["training_steps"]) == (641, 78)
