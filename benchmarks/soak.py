@@ -104,7 +104,7 @@ class StartedRun:
         return list({process.pid: process for process in [*seen, *others]}.values())
 
     def wait_until_gone(self) -> tuple[float, list[str]]:
-        """Waits for all to be gone; the seconds that took, and what is still there after a minute and a half, in words."""
+        """Waits for all to be gone; the seconds that took, and what is still there when patience ends, in words."""
         began = time.monotonic()
         while (left := self.left_over()) and time.monotonic() - began < _LEFT_SECONDS:
             time.sleep(0.2)
