@@ -22,6 +22,8 @@ from muzero_ray.app.errors import UserError
 from muzero_ray.core.config import Config, SystemConfig
 
 _POLL_SECONDS = 1.0
+_CALLS_REMEMBERED = "10000"
+"""Of actors, for the dashboard, by a cluster of our own."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def connect(config: Config) -> Cluster:
             # Resources and dashboard are the cluster's own affair: Ray refuses to be told them here.
             context = _init(address=address)
         else:
+            # Its own 100,000 would fill hundreds of MB with what the dashboard lists of calls that are long done.
+            os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", _CALLS_REMEMBERED)
             # Of a port that it is told, Ray insists; from its own it goes on to the next free one, for a second run.
             port = config.system.dashboard_port
             insists = config.system.dashboard and port != SystemConfig.model_fields["dashboard_port"].default

@@ -200,3 +200,14 @@ def test_without_a_gpu_ranks_share_the_cpus():
 def test_ranks_that_cannot_be_are_refused(given, sentence):
     with pytest.raises(ValueError, match=sentence):
         Config(**given)
+
+
+@pytest.mark.parametrize(
+    ("address", "before", "after"), [(None, None, "10000"), (None, "500", "500"), ("here:1", None, None)]
+)
+def test_a_cluster_of_our_own_does_not_remember_calls_without_end(ray, monkeypatch, address, before, after):
+    name = "RAY_task_events_max_num_task_in_gcs"  # its GCS grew by 170 MB an hour
+    environment = {key: value for key, value in cluster.os.environ.items() if key != name}
+    monkeypatch.setattr(cluster.os, "environ", environment | ({name: before} if before else {}))
+    cluster.connect(Config(system=SystemConfig(address=address)))
+    assert cluster.os.environ.get(name) == after
