@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -46,6 +46,7 @@ def save_checkpoint(
     buffer_state: Mapping[str, np.ndarray],
     manifest: Mapping[str, Any],
     keep: int,
+    spare: Path | None = None,
     is_best: bool = False,
 ) -> bool:
     """Writes a checkpoint; a full disk costs this checkpoint, never the run.
@@ -57,12 +58,13 @@ def save_checkpoint(
         buffer_state: the buffer's arrays.
         manifest: counters and whatever else JSON can hold; `env_steps`, `training_steps` and `seconds` at least.
         keep: newest checkpoints to keep.
+        spare: one that is not removed this time, as it is in use.
         is_best: whether these weights are the best so far, to be kept apart as well.
 
     Returns:
         Whether it was written. If not, a warning says why, and the older checkpoints are as they were.
     """
-    with CheckpointWriter(run.checkpoints, manifest, keep) as writer:
+    with CheckpointWriter(run.checkpoints, manifest, keep, spare) as writer:
         write_learner(writer.directory / LEARNER, learner_state)
         write_arrays(writer.directory / BUFFER, buffer_state)
         write_arrays(writer.directory / WEIGHTS, weights)
@@ -94,12 +96,14 @@ class CheckpointWriter:
         folder: `run.checkpoints` or `run.best`.
         manifest: as for `save_checkpoint`.
         keep: newest checkpoints to keep in the folder.
+        spare: as for `save_checkpoint`.
     """
 
-    def __init__(self, folder: Path, manifest: Mapping[str, Any], keep: int) -> None:
+    def __init__(self, folder: Path, manifest: Mapping[str, Any], keep: int, spare: Path | None = None) -> None:
         self._folder = folder
         self._manifest = manifest
         self._keep = keep
+        self._spare = spare
         self._name = f"step_{int(manifest['training_steps']):09d}"
         self._temporary = folder / f"{_TEMPORARY}{self._name}-{os.getpid()}"
         self.committed = False
@@ -130,7 +134,7 @@ class CheckpointWriter:
         os.rename(directory, target)
         to_disk(self._folder)
         self.committed = True
-        _prune(self._folder, target, self._keep)
+        _prune(self._folder, target, self._keep, self._spare)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -166,8 +170,16 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in `run.checkpoints` or `run.best`, newest first, whatever state they are in."""
-    found = [path for path in folder.glob("step_*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=_age, reverse=True)
+    return [folder / name for name in newest_first(path.name for path in folder.glob("step_*"))]
+
+
+def newest_first(names: Iterable[str]) -> list[str]:
+    """Those of these names that checkpoints have, newest first.
+
+    >>> newest_first(["step_000000900", "step_000001000", "step_000001000-2", "manifest.json"])
+    ['step_000001000-2', 'step_000001000', 'step_000000900']
+    """
+    return sorted((name for name in names if _NAME.fullmatch(name)), key=_age, reverse=True)
 
 
 def remove_leftovers(run: RunFolder) -> None:
@@ -179,7 +191,7 @@ def remove_leftovers(run: RunFolder) -> None:
 
 def steps_of(path: Path) -> int:
     """Training steps of a checkpoint, by its name."""
-    return _age(path)[0]
+    return _age(path.name)[0]
 
 
 def sha256_of(path: Path) -> str:
@@ -188,8 +200,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _age(path: Path) -> tuple[int, int]:
-    match = _NAME.fullmatch(path.name)
+def _age(name: str) -> tuple[int, int]:
+    match = _NAME.fullmatch(name)
     assert match is not None
     return int(match[1]), int(match[2] or 0)
 
@@ -203,12 +215,14 @@ def _free_place(path: Path) -> Path:
     return place
 
 
-def _prune(folder: Path, newest: Path, keep: int) -> None:
+def _prune(folder: Path, newest: Path, keep: int, spare: Path | None) -> None:
     """Keeps the newest `keep`. What is further on than the newest is of a run that was given up when
     an older checkpoint was resumed."""
     places = list_checkpoints(folder)
     at = places.index(newest)
     for path in [*places[:at], *places[at + keep :]]:
+        if path == spare:
+            continue
         doomed = path.with_name(f"{_TEMPORARY}{path.name}-removed")
         try:
             os.rename(path, doomed)  # at once, so that no half-removed checkpoint is ever found

@@ -102,7 +102,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         CheckpointError: if it is foreign, of a newer format, or damaged.
     """
     path = Path(path)
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     for name, wanted in manifest["files"].items():
         file = path / Path(name).name
         if not file.is_file():
@@ -165,7 +165,12 @@ def find_checkpoint(run: RunFolder, which: str | None = None) -> Checkpoint:
         raise CheckpointError(f"{error}; {offer}") from error
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What a checkpoint's folder is said to hold; whether it does, `load_checkpoint` finds out.
+
+    Raises:
+        CheckpointError: if it is foreign, of a newer format, or damaged.
+    """
     file = path / MANIFEST
     if not file.is_file():
         raise _refused(path, f"wanted a checkpoint's folder, which holds a {MANIFEST}, got none")

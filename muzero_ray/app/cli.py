@@ -75,6 +75,8 @@ def train(argv: list[str]) -> int:
     request = read_request(argv, f"{PROGRAM} train", "Train an agent. Options of `configs/<game>.yaml` are defaults.")
     from muzero_ray.app.run import train as run_training
 
+    if request.remote is not None:
+        return run_training(request.config, *request.remote.fetch(request.config))
     run = request.run or RunFolder.create(request.config.results, request.config.game)
     return run_training(request.config, run, request.checkpoint)
 

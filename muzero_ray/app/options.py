@@ -25,7 +25,7 @@ class RunArguments:
     game: str | None
     config: str | None
     resume: str | None
-    """A run folder, or `NEWEST`."""
+    """A run folder, the address of a run's copies, or `NEWEST`."""
     results: str | None
     options: tuple[str, ...]
     """Options of the configuration, `--game` and `--results` among them."""
@@ -77,7 +77,10 @@ def parse(options: tuple[str, ...], base: dict[str, Any], prog: str, description
     apart = {
         "config": _text_field("FILE", "none", "YAML file to read instead of the game's own."),
         "resume": _text_field(
-            "[RUN]", "none", "Continue this run folder; with none, the newest run (of --game, if given) that can be."
+            "[RUN]",
+            "none",
+            "Continue this run folder, or the copies at this address (s3://...), in a new one; "
+            "with none, the newest run (of --game, if given) that can be.",
         ),
     }
     defaults = _text_model(Config, base, description, apart)()

@@ -13,12 +13,14 @@ from muzero_ray.app import config_io, options
 from muzero_ray.app.config_io import ConfigFile
 from muzero_ray.app.errors import UserError
 from muzero_ray.app.misfits import game_mistakes, misfits, opponent_misfits
+from muzero_ray.app.remote_place import is_uri
 from muzero_ray.app.run_folder import RunFolder, game_label
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
 
 if TYPE_CHECKING:
     from muzero_ray.app.checkpoint_reader import Checkpoint
+    from muzero_ray.app.remote_run import RemoteRun
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ class RunRequest:
     """The run to be resumed; None for a new one."""
     checkpoint: "Checkpoint | None"
     """What it continues from."""
+    remote: "RemoteRun | None" = None
+    """The copies of a run that it continues from instead, which are still to be fetched."""
 
 
 def read_request(argv: list[str], prog: str, description: str) -> RunRequest:
@@ -56,8 +60,13 @@ def read_request(argv: list[str], prog: str, description: str) -> RunRequest:
     arguments = options.scan(argv)
     if arguments.config and arguments.resume:
         raise UserError("--config and --resume exclude each other: a resumed run has its own config.yaml")
-    run, checkpoint, file = None, None, ConfigFile(None, {})
-    if arguments.resume:
+    run, checkpoint, remote, file = None, None, None, ConfigFile(None, {})
+    if arguments.resume and is_uri(arguments.resume):
+        from muzero_ray.app.remote_run import RemoteRun  # here, so that --help needs no NumPy
+
+        remote = RemoteRun.open(arguments.resume)
+        file = remote.config_file()
+    elif arguments.resume:
         run, checkpoint = _run_to_resume(arguments.resume, arguments.results, arguments.game)
         file = config_io.read_file(run.config)
     elif arguments.config:
@@ -76,9 +85,9 @@ def read_request(argv: list[str], prog: str, description: str) -> RunRequest:
         [*config_io.unknown_words(given.unknown), *wrong_game],
         lambda config: _all_misfits(config, spec) if spec else [],
     )
-    if run is not None:
+    if arguments.resume:
         _refuse_what_is_fixed(config_io.make_config(file), config)
-    return RunRequest(config, file, frozenset(values), run, checkpoint)
+    return RunRequest(config, file, frozenset(values), run, checkpoint, remote)
 
 
 def _all_misfits(config: Config, spec: GameSpec) -> list[str]:

@@ -23,6 +23,7 @@ from muzero_ray.app.invocation import train_command
 from muzero_ray.app.live_view import LiveView, duration
 from muzero_ray.app.metrics import MetricsWriter
 from muzero_ray.app.monitor import Monitor
+from muzero_ray.app.remote_copies import RemoteCopies, find_copies
 from muzero_ray.app.run_folder import RunFolder, game_label
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.app.start import Run, one_process, over_ray, read_snapshot, say, say_protocol
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 _FAILED_SNAPSHOT_SECONDS = 30.0
 """How long a run that failed waits for a last snapshot: who is to give it may be what failed."""
+
+_LAST_COPY_SECONDS = 600.0
+"""How long the end of a run waits until its last checkpoint is copied."""
 
 
 def train(config: Config, folder: RunFolder, resume: Checkpoint | None) -> int:
@@ -92,6 +96,10 @@ def _start(
     if resume:
         say(f"continues from   env step {resume.env_steps:,}, training step {resume.training_steps:,}")
     protocol = say_protocol(config)
+    place = None
+    if config.system.copy_checkpoints_to is not None:
+        place = find_copies(config.system.copy_checkpoints_to, folder, config.game, new=resume is None)
+        say(f"copies           {place.uri}")
     make_run = one_process(config) if config.num_actors == 0 else over_ray(config, folder, opened)
     # From here on the run is possible: only now is anything written to the folder of a run that is resumed.
     try:
@@ -112,7 +120,11 @@ def _start(
     active = make_run(monitor, snapshot)
     opened.callback(active.close)
     opened.callback(monitor.close)
-    return _Session(config, folder, active, monitor, curve, stop, protocol)
+    copies = None
+    if place is not None:
+        copies = RemoteCopies(folder, place, config.system.keep_checkpoints)
+        opened.callback(copies.close)
+    return _Session(config, folder, active, monitor, curve, stop, protocol, copies)
 
 
 class _Session:
@@ -127,8 +139,10 @@ class _Session:
         curve: Curve,
         stop: StopRequest,
         protocol: str = "",
+        copies: RemoteCopies | None = None,
     ) -> None:
         self._config = config
+        self._copies = copies
         self._folder = folder
         self._protocol = protocol
         self._active = active
@@ -154,12 +168,19 @@ class _Session:
         try:
             while not self._active.finished and self._stop.wish == Wish.GO_ON:
                 self._active.step()
-                self._monitor.tick()
+                self._tick()
                 self._evaluate_if_due()
                 self._save_if_due()
-            return self._end()
+            code = self._end()
         except Exception as error:  # whatever went wrong, what was trained is kept and the cause is told
-            return self._fail(error)
+            code = self._fail(error)
+        self._finish_copies()
+        return code
+
+    def _tick(self) -> None:
+        self._monitor.tick()
+        for text in self._copies.news() if self._copies else ():
+            self._monitor.trouble(text)
 
     def _evaluate_if_due(self) -> None:
         if self._active.env_steps >= self._next_evaluation and not self._evaluating:
@@ -219,7 +240,10 @@ class _Session:
                 buffer_state=snapshot.buffer,
                 manifest=manifest,
                 keep=self._config.system.keep_checkpoints,
+                spare=self._copies.source if self._copies else None,
             )
+            if self._copies:
+                self._copies.request()
             if not self._written:
                 self._monitor.event(f"no checkpoint at training step {snapshot.training_steps}: see the warning above")
 
@@ -239,7 +263,7 @@ class _Session:
         """Steps on for something that is under way, unless so much is wished."""
         while waiting() and self._stop.wish < unless and time.monotonic() < deadline:
             self._active.step()
-            self._monitor.tick()
+            self._tick()
             self._answer()
 
     def _end(self) -> int:
@@ -264,6 +288,29 @@ class _Session:
         self.outcome += self.where_it_stands(saved)
         self._monitor.ended("stopped")
         return 128 + int(self._stop.signal or signal.SIGINT)
+
+    def _finish_copies(self) -> None:
+        """Waits until everything is copied, unless it is wished to leave."""
+        if self._copies is None:
+            return
+        self._copies.request()
+        self._answered = self._stop.wish = max(self._stop.wish, Wish.SAVE)
+        deadline = time.monotonic() + _LAST_COPY_SECONDS
+        done = False
+        try:
+            done = self._copies.wait(1.0)
+            if not done:
+                uri = self._copies.uri
+                self._monitor.announce(f"copying the last checkpoint to {uri} (Ctrl-C leaves without that)")
+            while not done and self._stop.wish < Wish.LEAVE and time.monotonic() < deadline:
+                done = self._copies.wait(0.5)
+                self._tick()
+        except KeyboardInterrupt:
+            logger.info("left before the last checkpoint was copied")
+        if done and not self._copies.failing:
+            self.outcome.append(f"copied to        {self._copies.uri}")
+        else:
+            self.outcome.append(f"not copied       the last checkpoint; {self._copies.uri} may hold older ones")
 
     def _answer(self) -> None:
         """Says what is done about a new wish, and what wishing more would do."""

@@ -266,6 +266,9 @@ class SystemConfig(Section):
     """Wall-clock seconds between two checkpoints."""
     keep_checkpoints: int = Field(3, ge=1)
     """Newest checkpoints kept, besides the best."""
+    copy_checkpoints_to: str | None = None
+    """Where each new checkpoint is copied to, with all that `--resume` needs: a folder, s3://bucket/path,
+    gs://bucket/path (with the packages s3fs and gcsfs), or what else fsspec knows. none: nowhere."""
     dashboard: bool = True
     """Start the Ray dashboard with a cluster of our own."""
     dashboard_port: int = Field(8265, ge=1, le=65535)
