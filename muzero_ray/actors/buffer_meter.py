@@ -5,6 +5,7 @@ Filled in where the buffer is called, emptied by each status: numbers are those 
 
 import time
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -42,10 +43,13 @@ class BufferMeter:
         self._refused += refused
         self._add_seconds.append(seconds)
 
-    def sample(self, buffer: ReplayBuffer, newest_version: int | None) -> Batch:
-        """Has the buffer make a batch, and notes how long that took and how old its states are; see `sampled`."""
+    def sample(
+        self, buffer: ReplayBuffer, newest_version: int | None, draw: Callable[[], Batch] | None = None
+    ) -> Batch:
+        """Has the buffer make a batch, or `draw` one, and notes how long that took and how old its states are; see
+        `sampled`."""
         began = time.perf_counter()
-        batch = buffer.sample()
+        batch = draw() if draw is not None else buffer.sample()
         seconds = time.perf_counter() - began
         self.sampled(buffer.weights_versions(batch.indices), newest_version, seconds)
         return batch
@@ -62,13 +66,13 @@ class BufferMeter:
             self._lag = newest_version - float(versions.mean())
         self._sample_seconds.append(seconds)
 
-    def status(self, buffer: ReplayBuffer, limiter: RateLimiter) -> BufferStatus:
-        """How the buffer is doing; what was counted and timed is told once."""
+    def status(self, buffer: ReplayBuffer, limiter: RateLimiter | None = None) -> BufferStatus:
+        """How the buffer is doing, and how its pace is held if it has one; what was counted and timed is told once."""
         status = BufferStatus(
             env_steps=buffer.total_steps,
             num_steps=buffer.num_steps,
             memory_bytes=buffer.memory_bytes,
-            held_ratios={name: limiter.held_ratio(name) for name in limiter.consumers},
+            held_ratios={name: limiter.held_ratio(name) for name in limiter.consumers} if limiter else {},
             trajectories_added=self._added,
             trajectories_left_out=self._left_out,
             trajectories_refused=self._refused,

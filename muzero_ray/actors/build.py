@@ -112,17 +112,19 @@ class FreshValues:
         return self._model.initial(observations, num_nodes=1).values
 
 
-def make_replay_buffer(config: Config) -> ReplayBuffer:
-    """The empty replay buffer. Its generator is part of its state, and goes on where a snapshot left off."""
+def make_replay_buffer(config: Config, shard: int = 0) -> ReplayBuffer:
+    """The empty replay buffer, or a shard of it with its share of the capacity. Its generator is part of its state, and
+    goes on where a snapshot left off."""
+    shards = config.replay.shards
     return ReplayBuffer(
         game_spec(load_game(config.game)),
-        capacity_steps=config.replay.capacity_steps,
-        capacity_bytes=config.replay.capacity_mb * 1_000_000,
+        capacity_steps=config.replay.capacity_steps // shards,
+        capacity_bytes=config.replay.capacity_mb * 1_000_000 // shards,
         batch_size=config.train.batch_size // config.train.num_gpus,
         unroll_steps=config.train.unroll_steps,
         td_steps=config.train.td_steps,
         off_policy_cut=config.train.off_policy_cut,
-        off_policy_cut_warmup=config.train.off_policy_cut_warmup,
+        off_policy_cut_warmup=config.train.off_policy_cut_warmup // shards,  # it counts its own transitions
         policy_smoothing=config.train.policy_smoothing,
         discount=config.train.discount,
         prioritized=config.replay.prioritized,
@@ -130,20 +132,21 @@ def make_replay_buffer(config: Config) -> ReplayBuffer:
         importance_exponent=config.replay.importance_exponent,
         with_next_observations=config.train.consistency_weight > 0,
         augment=config.replay.augment,
-        rng=np.random.default_rng(role_seed(config.seed, "replay")),
+        rng=np.random.default_rng(role_seed(config.seed, "replay", shard)),
     )
 
 
 def make_rate_limiter(config: Config, num_actors: int) -> RateLimiter:
-    """The pace: `replay_ratio` for training, `reanalyze.ratio` for reanalysis.
-
-    One delivery of every actor may lie untrained, so that acting and learning overlap.
-    """
-    delivery = max(1, num_actors) * config.self_play.games_per_actor * config.self_play.segment_moves
-    train = Pace(config.train.replay_ratio, config.train.batch_size, config.replay.min_steps)
-    consumers = {"train": train}
-    overlap = delivery * train.ratio / train.batch_size
+    """The pace: `replay_ratio` for training, `reanalyze.ratio` for reanalysis."""
+    consumers = {"train": Pace(config.train.replay_ratio, config.train.batch_size, config.replay.min_steps)}
     if config.reanalyze.ratio > 0:
         consumers["reanalyze"] = Pace(config.reanalyze.ratio, config.reanalyze.batch_size, config.replay.min_steps)
-        overlap = max(overlap, delivery * config.reanalyze.ratio / config.reanalyze.batch_size)
-    return RateLimiter(consumers, tolerance_batches=max(2.0, overlap))
+    return RateLimiter(consumers, overlap_batches(config, num_actors))
+
+
+def overlap_batches(config: Config, num_actors: int) -> float:
+    """Batches that a consumer may be short of its due: those of one delivery of every actor, so that acting and
+    learning overlap."""
+    delivery = max(1, num_actors) * config.self_play.games_per_actor * config.self_play.segment_moves
+    train, reanalyze = config.train, config.reanalyze
+    return max(2.0, delivery * train.replay_ratio / train.batch_size, delivery * reanalyze.ratio / reanalyze.batch_size)

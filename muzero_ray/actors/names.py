@@ -23,6 +23,11 @@ def trainer_rank(rank: int) -> str:
     return f"{TRAINER}_{rank}"
 
 
+def replay_shard(number: int) -> str:
+    """The name of a shard of the replay buffer, in logs; nobody looks it up."""
+    return f"replay_shard_{number}"
+
+
 def role_of(name: str) -> str:
     """What an actor does: its name without the number that it has where there are several.
 

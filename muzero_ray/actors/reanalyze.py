@@ -7,6 +7,7 @@ from typing import Any
 import ray
 
 from muzero_ray.actors import build, names
+from muzero_ray.actors.by_reference import received_request
 from muzero_ray.actors.logs import Logs, start_logging
 from muzero_ray.actors.shared_storage import WeightsReader, register
 from muzero_ray.core.config import Config
@@ -43,7 +44,7 @@ class Reanalyze:
             if not ready:
                 break
             reference, self._pending = self._pending, None
-            request = ray.get(reference)
+            request = received_request(ray.get(reference))
             if request is None:
                 return self._report(positions, searching, began, finished=True)
             self._pending = self._buffer.reanalyze_request.remote()

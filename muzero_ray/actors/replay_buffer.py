@@ -6,19 +6,19 @@ played, a batch is answered when it may be trained on. The pace is never kept by
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from muzero_ray.actors import build, names
-from muzero_ray.actors.buffer_meter import BufferMeter
+from muzero_ray.actors.by_reference import Delivery, Drawn, Request
 from muzero_ray.actors.logs import Logs, start_logging
-from muzero_ray.actors.quarantine import Quarantine
+from muzero_ray.actors.replay_shards import make_store
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus
-from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory, Weights
+from muzero_ray.core.types import ReanalyzeResult, Weights
 
 logger = logging.getLogger(__name__)
 
@@ -27,18 +27,17 @@ _INSERT = "insert"
 
 
 class ReplayBufferActor:
-    """`replay.buffer.ReplayBuffer` and `core.rate_limiter.RateLimiter` behind one door.
+    """`replay.buffer.ReplayBuffer`, whole or in shards, and `core.rate_limiter.RateLimiter` behind one door.
 
-    All methods are coroutines on one thread: each runs to its end or to its `await` undisturbed.
+    All methods are coroutines on one thread: each runs to its end or to its `await` undisturbed. Where the buffer is in
+    this process, nothing that is asked of it is an `await` that lets others run.
     """
 
     def __init__(self, config: Config, num_actors: int, logs: Logs | None = None) -> None:
         start_logging(names.BUFFER, logs)
-        self._buffer = build.make_replay_buffer(config)
-        self._fresh_values = build.FreshValues(config) if config.reanalyze.fresh_values else None
+        self._store = make_store(config, logs)
         self._limiter = build.make_rate_limiter(config, num_actors)
-        self._meter = BufferMeter()
-        self._quarantine = Quarantine(logs)
+        self._config = config
         self._batch_size = config.train.batch_size
         self._reanalyze_size = config.reanalyze.batch_size
         self._closed = False
@@ -48,37 +47,27 @@ class ReplayBufferActor:
     async def start(self, state: dict[str, Any] | None) -> BufferStatus:
         """Begins empty, or continues from a checkpoint's state. All other calls wait for it."""
         if state is not None:
-            self._buffer.load_state_dict(state["buffer"])
+            await self._store.load(state["buffer"])
             self._limiter.load_state_dict(state["limiter"])
-        logger.info("started with %s of %s env steps", self._buffer.num_steps, self._buffer.total_steps)
+        status = await self.status()
+        logger.info("started with %s of %s env steps", status.num_steps, status.env_steps)
         self._started.set()
-        return await self.status()
+        return status
 
-    async def add(self, trajectories: list[Trajectory]) -> BufferStatus:
-        """Stores a delivery at once; answers when its sender may play on."""
+    async def add(self, delivery: Delivery, sender: str = "") -> BufferStatus:
+        """Stores a delivery at once; answers when its sender may play on.
+
+        Args:
+            delivery: trajectories; with `replay.shards`, a list of a reference to a list of them.
+            sender: the name of who played them; where there are shards, its games go to the same one.
+        """
         await self._started.wait()
-        began = time.perf_counter()
-        refused = self._quarantine.count
-        stored = [trajectory.num_steps for trajectory in trajectories if self._store(trajectory)]
-        refused = self._quarantine.count - refused
-        left_out = len(trajectories) - len(stored) - refused
-        self._meter.added(len(stored), left_out, time.perf_counter() - began, refused=refused)
-        self._limiter.inserted(sum(stored))
+        self._limiter.inserted(await self._store.add(delivery, sender))
         self._wake()
         await self._wait_for(_INSERT)
         return await self.status()
 
-    def _store(self, trajectory: Trajectory) -> bool:
-        """Whether it was stored; what cannot be is set aside."""
-        try:
-            return self._buffer.add(trajectory)
-        except ValueError as error:
-            self._quarantine.put(trajectory, error)
-            return False
-
-    async def sample(
-        self, most: int, newest_version: int | None = None, ranks: int = 1
-    ) -> list[Batch] | tuple[list[Batch], ...]:
+    async def sample(self, most: int, newest_version: int | None = None, ranks: int = 1) -> Drawn | tuple[Drawn, ...]:
         """Batches, when one may be trained on: as many as may be, at most so many.
 
         Sent together they cost fewer messages. None come once intake is closed and all has been trained.
@@ -88,42 +77,49 @@ class ReplayBufferActor:
             newest_version: of the weights, if the asker knows it: how much older the data is, `status` then tells.
             ranks: of the trainer. Of more than one, each gets as many batches of its own, drawn for it alone, whose
                 sizes add up to `train.batch_size`: a tuple of lists, to travel one by one (`num_returns`).
+
+        Returns:
+            What `received_batches` makes batches of.
         """
         await self._may_consume("train")
-        batches: tuple[list[Batch], ...] = tuple([] for _ in range(ranks))
-        while len(batches[0]) < most and self._limiter.may_consume("train"):
+        count = 0
+        while count < most and self._limiter.may_consume("train"):
             self._limiter.consumed("train", self._batch_size)
-            for own in batches:
-                own.append(self._meter.sample(self._buffer, newest_version))
+            count += 1
         self._wake()
+        batches = await self._store.sample(count, newest_version, ranks)
         return batches[0] if ranks == 1 else batches
 
-    async def reanalyze_request(self) -> ReanalyzeRequest | None:
-        """Positions to search again, when it is time; None once intake is closed and all is done."""
+    async def reanalyze_request(self) -> Request | None:
+        """Positions to search again, when it is time, for `received_request`; None once intake is closed and all is
+        done."""
         if not await self._may_consume("reanalyze"):
             return None
         self._limiter.consumed("reanalyze", self._reanalyze_size)
         self._wake()
-        return self._buffer.reanalyze_request(self._reanalyze_size)
+        return await self._store.reanalyze_request(self._reanalyze_size)
 
     async def refresh(self, result: ReanalyzeResult) -> None:
         """Writes back what a repeated search found."""
-        self._buffer.refresh(result)
+        await self._store.refresh(result)
 
     async def update_priorities(self, indices: np.ndarray, priorities: np.ndarray) -> None:
         """Writes back how wrong the value of each trained position was."""
-        self._buffer.update_priorities(indices, priorities)
+        await self._store.update_priorities(indices, priorities)
 
     async def set_weights(self, weights: Weights) -> None:
         """Takes fresh values from these weights, if it takes any; until the first ones come, stored values serve."""
-        if self._fresh_values is not None:
-            self._fresh_values.set_weights(weights)
-            self._buffer.bootstrap_from(self._fresh_values)
+        await self._store.set_weights(weights)
 
     async def training_lost(self, steps: int) -> None:
         """Training steps that were lost with the trainer's process are due again."""
         await self._started.wait()
         self._limiter.returned("train", steps * self._batch_size)
+        self._wake()
+
+    async def use_actors(self, count: int) -> None:
+        """So many self-play actors deliver from now on: one delivery of each may lie untrained."""
+        self._limiter.tolerate(build.overlap_batches(self._config, count))
         self._wake()
 
     async def close_intake(self) -> None:
@@ -133,12 +129,14 @@ class ReplayBufferActor:
 
     async def status(self) -> BufferStatus:
         """How full the buffer is, how the pace is held, and what happened since this was last told."""
-        return self._meter.status(self._buffer, self._limiter)
+        held_ratios = {name: self._limiter.held_ratio(name) for name in self._limiter.consumers}
+        return replace(self._store.status(), held_ratios=held_ratios)
 
     async def state(self) -> dict[str, Any]:
         """What a checkpoint keeps: {"buffer": arrays by name, "limiter": numbers by name}."""
         await self._started.wait()
-        return {"buffer": self._buffer.state_dict(), "limiter": self._limiter.state_dict()}
+        limiter = self._limiter.state_dict()  # first: what shards store meanwhile has not been counted
+        return {"buffer": await self._store.state(), "limiter": limiter}
 
     async def alive(self) -> None:
         """Never answers: the call fails when this process dies, and so tells the head."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from muzero_ray.actors import names
+from muzero_ray.actors.by_reference import received_batches
 from muzero_ray.actors.description import describe_network
 from muzero_ray.actors.logs import Logs, start_logging
 from muzero_ray.actors.trainer_rank import OtherRanks
@@ -122,7 +123,7 @@ class Trainer:
         ready, _ = ray.wait([self._pending[0][0]], timeout=timeout)
         if ready:
             mine, *theirs = self._pending.popleft()
-            batches = ray.get(mine)
+            batches = received_batches(ray.get(mine))
             if batches and self._others is not None:
                 self._others.update(theirs)
             self._batches.extend(map(self._learner.stage, batches))

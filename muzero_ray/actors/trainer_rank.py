@@ -15,10 +15,10 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from muzero_ray.actors import names
+from muzero_ray.actors.by_reference import Drawn, received_batches
 from muzero_ray.actors.logs import Logs, start_logging
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
-from muzero_ray.core.types import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +60,13 @@ class TrainerRank:
             self._learner.load_bytes(state)
         logger.info("starts at training step %d", self._learner.training_steps)
 
-    def update(self, batches: list[Batch]) -> None:
-        """Takes a step with each batch, together with all other ranks."""
+    def update(self, drawn: Drawn) -> None:
+        """Takes a step with each batch that was drawn, together with all other ranks."""
         from muzero_ray.nn.learner import NonFiniteLoss
 
         told = []
         try:
-            for staged in [self._learner.stage(batch) for batch in batches]:
+            for staged in [self._learner.stage(batch) for batch in received_batches(drawn)]:
                 result = self._learner.update(staged)
                 if self._prioritized:
                     told.append(self._buffer.update_priorities.remote(staged.batch.indices, result.priorities))

@@ -193,7 +193,10 @@ class DistributedRun:
             self._play(role)
 
         # Not sent again if the buffer dies: what it held goes back to a snapshot, and is played anew.
-        self._supervisor.submit(self._actors.buffer, "add", trajectories, then=acknowledged, resend=False, endless=True)
+        delivery = [trajectories] if self._config.replay.shards > 1 else trajectories
+        self._supervisor.submit(
+            *(self._actors.buffer, "add", delivery, role.name), then=acknowledged, resend=False, endless=True
+        )
 
     def _close_intake_if_spent(self) -> None:
         spent = self._env_steps >= self._config.train.env_steps and not self._deliveries_under_way()

@@ -74,11 +74,12 @@ def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
             *(names.TRAINER, Trainer, config, spec, plan.device, plan.trainer_threads),
             num_gpus=1 if plan.device == "cuda" else 0,
         ),
-        storage=actor(names.STORAGE, SharedStorage, scheduling_strategy=here, max_concurrency=1000),
+        storage=actor(names.STORAGE, SharedStorage, scheduling_strategy=here, max_concurrency=1000 + plan.num_actors),
         buffer=actor(
             *(names.BUFFER, ReplayBufferActor, config, plan.num_actors),
             scheduling_strategy=here,
-            max_concurrency=1000,  # calls that wait in it at once
+            # Calls that wait in it at once: every delivery may, and others have to get past them.
+            max_concurrency=1000 + plan.num_actors * config.system.max_pending,
         ),
         self_play=tuple(
             actor(names.self_play(index), SelfPlay, config, index, num_cpus=1, scheduling_strategy="SPREAD")

@@ -139,6 +139,9 @@ class ReplayConfig(Section):
     """Memory for them in MB; the smaller of the two limits holds."""
     min_steps: int = Field(1_000, ge=0)
     """Transitions before training starts."""
+    shards: int = Field(1, ge=1)
+    """Processes that hold it together and draw as if they were one, for hundreds of actors or large frames, where one
+    no longer keeps up. A resumed run has as many as it had."""
     augment: bool = True
     """Turn and mirror what is drawn at random, where the game says what may be turned and mirrored."""
     prioritized: bool = False
@@ -330,6 +333,8 @@ class Config(Section):
             problems.append(
                 f"train.num_gpus ({self.train.num_gpus}): one process has one trainer; leave out num_actors 0"
             )
+        if self.replay.shards > 1 and self.num_actors == 0:
+            problems.append(f"replay.shards ({self.replay.shards}): one process has one buffer; leave out num_actors 0")
         if self.train.learning_rate_final > self.train.learning_rate:
             problems.append(
                 f"train.learning_rate_final ({self.train.learning_rate_final}) must not exceed "

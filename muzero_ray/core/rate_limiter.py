@@ -56,12 +56,20 @@ class RateLimiter:
         Raises:
             ValueError: if `tolerance_batches` < 1.
         """
-        if not tolerance_batches >= 1:
-            raise ValueError(f"tolerance_batches must be at least 1, or all might wait; got {tolerance_batches}")
         self.consumers = dict(consumers)
-        self.tolerance_batches = tolerance_batches
+        self.tolerate(tolerance_batches)
         self._inserted = 0
         self._consumed = dict.fromkeys(self.consumers, 0)
+
+    def tolerate(self, tolerance_batches: float) -> None:
+        """Holds to another tolerance from now on, as when more or fewer insert: ratios and counts stay.
+
+        Raises:
+            ValueError: if `tolerance_batches` < 1.
+        """
+        if not tolerance_batches >= 1:
+            raise ValueError(f"tolerance_batches must be at least 1, or all might wait; got {tolerance_batches}")
+        self.tolerance_batches = tolerance_batches
 
     def may_insert(self) -> bool:
         """Whether more env steps are wanted now."""

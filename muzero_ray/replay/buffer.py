@@ -4,6 +4,7 @@ One plain object for one thread. It does not know how fast it is filled and empt
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from muzero_ray.replay.augment import Augmenter
 from muzero_ray.replay.batching import Windows, make_windows
 from muzero_ray.replay.observation_store import observation_bytes
 from muzero_ray.replay.ring import MOVE, TERMINATED, StateRing, States
+from muzero_ray.replay.shards import split_state
 from muzero_ray.replay.stacking import StackedStates
-from muzero_ray.replay.sum_tree import SumTree
+from muzero_ray.replay.sum_tree import SumTree, stratified
 
 ValueFunction = Callable[[np.ndarray], np.ndarray]
 """`[n, ...]` observations, as the network sees them, to the `[n]` values of these states, each for the player to move
@@ -183,6 +185,20 @@ class ReplayBuffer:
         self._keep_within_budget()
         return True
 
+    @property
+    def mass(self) -> float:
+        """The sum of the priorities by which states are drawn."""
+        return self._tree.total
+
+    @property
+    def max_priority(self) -> float:
+        """The largest priority yet, with which new states enter."""
+        return self._max_priority
+
+    def raise_max_priority(self, priority: float) -> None:
+        """Has new states enter with at least this priority, for it has been seen elsewhere."""
+        self._max_priority = max(self._max_priority, priority)
+
     def bootstrap_from(self, value_function: ValueFunction) -> None:
         """Value targets bootstrap from these values from now on, rather than from those that the searches found.
 
@@ -196,11 +212,29 @@ class ReplayBuffer:
         Raises:
             ValueError: if the buffer is empty.
         """
+        batch = self.sample_at(stratified(self._batch_size, self._rng))
+        return replace(batch, importance_weights=batch.importance_weights / batch.importance_weights.max())
+
+    def sample_at(self, fractions: np.ndarray, share: float = 1.0) -> Batch:
+        """Draws a window for each of given fractions of `mass`; `sample` for a buffer that is only a part of one.
+
+        Args:
+            fractions: `[B]` float64 in [0, 1]; see `SumTree.find`.
+            share: of the mass of all parts that this one has, in (0, 1].
+
+        Returns:
+            A batch whose importance weights are those of draws from all parts, P(i)^-importance_exponent, yet to be
+            divided by the largest of all: so the number of states, which is the same for all, need not be known.
+
+        Raises:
+            ValueError: if the buffer is empty.
+        """
         self._check_not_empty()
-        slots = self._draw(lambda count: self._tree.sample(count, self._rng), self._batch_size)
-        probabilities = self._tree.priorities(slots) / self._tree.total
-        weights = (1.0 / (self.num_steps * probabilities)) ** self._importance_exponent
-        batch = self.windows(self._ring.ids(slots), (weights / weights.max()).astype(np.float32))
+        drawn = self._tree.find(fractions)
+        slots = self._draw(drawn, lambda count: self._tree.sample(count, self._rng), len(fractions))
+        probabilities = share * self._tree.priorities(slots) / self._tree.total
+        weights = (1.0 / probabilities) ** self._importance_exponent
+        batch = self.windows(self._ring.ids(slots), weights.astype(np.float32))
         return batch if self._augmenter is None else self._augmenter(batch, self._rng)
 
     def windows(self, indices: np.ndarray, importance_weights: np.ndarray | None = None) -> Batch:
@@ -262,23 +296,23 @@ class ReplayBuffer:
             return self._stacks.read_windows(slots)
         return self._stacks.read(slots[:, 0]), None, None
 
-    def _draw(self, draw: Callable[[int], np.ndarray], count: int) -> np.ndarray:
-        """Draws `[count]` slots, others in the place of those whose earlier frames are gone.
+    def _draw(self, drawn: np.ndarray, again: Callable[[int], np.ndarray], count: int) -> np.ndarray:
+        """`[count]` of the drawn slots, others in the place of those whose earlier frames are gone.
 
         Args:
-            draw: draws about so many slots.
+            drawn: `[n]` slots.
+            again: draws about so many more.
             count: slots wanted.
 
         Raises:
             ValueError: if there are none that could be drawn.
         """
-        slots = np.empty(0, dtype=np.int64)
+        slots: np.ndarray = drawn[self._stacks.is_whole(drawn)]
         while len(slots) < count:
-            drawn = draw(count - len(slots))
-            drawn = drawn[self._stacks.is_whole(drawn)]
-            if len(drawn) == 0:
+            if len(slots) == 0:
                 self._check_any_whole()
-            slots = np.concatenate([slots, drawn])
+            drawn = again(count - len(slots))
+            slots = np.concatenate([slots, drawn[self._stacks.is_whole(drawn)]])
         return slots[:count]
 
     def _turns(self, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
@@ -333,7 +367,7 @@ class ReplayBuffer:
             worthwhile: np.ndarray = slots[ring.states.kinds[slots] != TERMINATED]
             return worthwhile
 
-        slots = self._draw(draw, batch_size)
+        slots = self._draw(draw(batch_size), draw, batch_size)
         return ReanalyzeRequest(ring.ids(slots), self._stacks.read(slots), ring.states.legal_actions[slots])
 
     def refresh(self, result: ReanalyzeResult) -> None:
@@ -379,8 +413,9 @@ class ReplayBuffer:
         With the same capacity and options, what is drawn from then on is what would have been drawn.
 
         Raises:
-            ValueError: if the states are of another game.
+            ValueError: if the states are of another game, or of several buffers.
         """
+        [state] = split_state(state, 1)
         self._ring.load_state_dict(state)
         slots = self._ring.slots(self._ring.live_ids())
         priorities = state["priorities"][len(state["priorities"]) - len(slots) :]

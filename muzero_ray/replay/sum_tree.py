@@ -68,7 +68,13 @@ class SumTree:
 
         Source: Schaul et al., "Prioritized Experience Replay", arXiv:1511.05952, section 3.3.
         """
-        return self.find((np.arange(count) + rng.random(count)) / count)
+        return self.find(stratified(count, rng))
+
+
+def stratified(count: int, rng: np.random.Generator) -> np.ndarray:
+    """`[count]` float64 in [0, 1), rising: one at random from each of `count` parts of equal length."""
+    fractions: np.ndarray = (np.arange(count) + rng.random(count)) / count
+    return fractions
 
 
 @njit(cache=True, nogil=True)

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.naive_sum_tree import NaiveSumTree
 
 from muzero_ray.replay.sum_tree import SumTree
 
 
+@settings(deadline=None)
 @given(
     size=st.integers(1, 40),
     updates=st.lists(st.lists(st.tuples(st.integers(0, 39), st.integers(0, 20)), max_size=10), min_size=1, max_size=8),
@@ -59,6 +60,7 @@ def test_stratified_draws_visit_equal_priorities_evenly():
     assert len(set(tree.sample(100, np.random.default_rng(0)))) == 100
 
 
+@settings(deadline=None)
 @given(st.integers(2, 70), st.integers(0, 2**32))
 def test_rounding_never_finds_a_slot_without_priority(size: int, seed: int):
     rng = np.random.default_rng(seed)
