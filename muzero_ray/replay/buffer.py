@@ -428,6 +428,24 @@ class ReplayBuffer:
         self._total_steps = int(state["total_steps"])
         unpack_generator(self._rng, state["rng"])
 
+    def halve(self, at_least: int = 0) -> bool:
+        """Gives half of its room and of its memory back, and lets the oldest states go: whether it did.
+
+        Indices and counts go on as before. It does not if there would be room for fewer than so many states, or for
+        none to learn from.
+        """
+        room = self._ring.capacity // 2
+        if room < max(2, at_least):
+            return False
+        ids_before = self._ring.live_ids()
+        priorities = self._tree.priorities(self._ring.slots(ids_before))
+        self._ring.halve()
+        self._observation_bytes //= 2
+        self._tree = SumTree(self._ring.capacity)
+        self._tree.set(self._ring.slots(self._ring.live_ids()), priorities[self._ring.is_live(ids_before)])
+        self._keep_within_budget()
+        return True
+
     def check_valid(self) -> None:
         """Asserts what holds after every operation; for tests."""
         self._ring.check_valid()

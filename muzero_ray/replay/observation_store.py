@@ -18,6 +18,9 @@ COMPRESSED_FROM = 1024
 MIN_SHARE = 1 / 64
 """The least that compression is expected to leave of a frame: Pong of 96 x 96 in colour comes to 1/38."""
 
+_ROWS_AT_ONCE = 4096
+"""Rows that are moved together when an array shrinks: what memory that takes is little."""
+
 
 class ObservationStore(Protocol):
     """The observations of N slots."""
@@ -37,6 +40,10 @@ class ObservationStore(Protocol):
 
     def read(self, slots: np.ndarray) -> np.ndarray:
         """The observations in slots of any shape, `[*slots.shape, ...]`, as a new array."""
+        ...
+
+    def shrink(self, count: int, slots: np.ndarray, targets: np.ndarray) -> None:
+        """Keeps the first `count` slots, after moving `[n]` slots beyond them to `[n]` free ones among them."""
         ...
 
     def state_dict(self, slots: np.ndarray) -> dict[str, np.ndarray]:
@@ -103,6 +110,10 @@ class PlainObservations:
         observations: np.ndarray = self._array[slots]
         return observations
 
+    def shrink(self, count: int, slots: np.ndarray, targets: np.ndarray) -> None:
+        """See `ObservationStore`."""
+        shrink_array(self._array, count, slots, targets)
+
     def state_dict(self, slots: np.ndarray) -> dict[str, np.ndarray]:
         """See `ObservationStore`."""
         return {"observations": self._array[slots]}
@@ -148,6 +159,12 @@ class CompressedFrames:
             frame = lz4.block.decompress(self._packed[slot], uncompressed_size=size)
             flat[i * size : (i + 1) * size] = frame
         return frames
+
+    def shrink(self, count: int, slots: np.ndarray, targets: np.ndarray) -> None:
+        """See `ObservationStore`."""
+        for slot, target in zip(slots.tolist(), targets.tolist(), strict=True):
+            self._packed[target], self._packed[slot] = self._packed[slot], b""
+        del self._packed[count:]
 
     def state_dict(self, slots: np.ndarray) -> dict[str, np.ndarray]:
         """See `ObservationStore`; the frames stay compressed, one behind the other."""
@@ -199,6 +216,18 @@ class CompressedFrames:
                     f"replay: stored frame {number} must have {self._size} bytes, got {size}: the file is damaged"
                 )
         return frames
+
+
+def shrink_array(array: np.ndarray, count: int, rows: np.ndarray, targets: np.ndarray) -> None:
+    """Keeps the first `count` rows of an array, in place, after moving `[n]` rows beyond them to `[n]` among them.
+
+    The memory of the others goes back to the operating system, where the array is large. There may be no views of it.
+    """
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        block = slice(start, start + _ROWS_AT_ONCE)
+        array[targets[block]] = array[rows[block]]
+    # NumPy would refuse this, since it cannot know that other references to the array are no views of its memory.
+    array.resize((count, *array.shape[1:]), refcheck=False)
 
 
 def _held_bytes(length: int) -> int:

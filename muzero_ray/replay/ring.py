@@ -13,7 +13,7 @@ import numpy as np
 
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.types import Trajectory
-from muzero_ray.replay.observation_store import make_store
+from muzero_ray.replay.observation_store import make_store, shrink_array
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,8 @@ class StateRing:
     """The newest states, first in first out.
 
     A state is named by its *id*: ids count up from 0 over the whole run and are never used again. State
-    `id` lies in slot `id % capacity` until another state takes the slot; then the id is stale. Of a
+    `id` lies in slot `slots(id)`, and the next one in the slot behind it, until another state takes the slot; then the
+    id is stale. Of a
     finished game T + 1 states are stored, of a running one only those in which an action was played.
 
     Successors always have larger ids and the smallest id leaves first, so the successor of a live state
@@ -107,6 +108,7 @@ class StateRing:
         self.num_games = 0
         self._open_games: dict[int, OpenGame] = {}  # by game id, the one that waits longest first
         self._begun_at = 0  # the oldest id that ever was live here
+        self._id_in_slot_0 = 0  # one of those that ever lie there
 
     @property
     def used_slots(self) -> int:
@@ -115,11 +117,15 @@ class StateRing:
 
     def slots(self, ids: np.ndarray) -> np.ndarray:
         """The `[n]` slots of `[n]` live ids."""
-        return ids % self.capacity
+        return (ids - self._id_in_slot_0) % self.capacity
+
+    def slot(self, live_id: int) -> int:
+        """The slot of one live id."""
+        return (live_id - self._id_in_slot_0) % self.capacity
 
     def ids(self, slots: np.ndarray) -> np.ndarray:
         """The `[n]` live ids in `[n]` slots in use."""
-        return self.first_id + (slots - self.first_id) % self.capacity
+        return self.first_id + (slots - (self.first_id - self._id_in_slot_0)) % self.capacity
 
     def live_ids(self) -> np.ndarray:
         """All live ids, rising."""
@@ -167,7 +173,7 @@ class StateRing:
         before = self._open_games.pop(piece.game_id, None)
         if before and before.num_steps == piece.first_step:
             link = ids[0] - before.last_id
-            self.states.successors[before.last_id % self.capacity] = self.states.predecessors[slots[0]] = link
+            self.states.successors[self.slot(before.last_id)] = self.states.predecessors[slots[0]] = link
         if not ended:
             self._open_games[piece.game_id] = OpenGame(int(ids[-1]), piece.first_step + steps)
         self.num_steps += steps - skipped
@@ -188,6 +194,30 @@ class StateRing:
         while self.observations.nbytes > observation_bytes:
             self._let_go(self.first_id + 1)
         return np.arange(before, self.first_id)
+
+    def halve(self) -> None:
+        """Gives half of the slots back, with the memory behind them; the newest states stay, under their ids.
+
+        Nothing is copied but states into slots that are free, one block at a time: whoever asks for this has no memory
+        to spare.
+        """
+        capacity = self.capacity // 2
+        self._let_go(max(self.first_id, self.end_id - capacity))
+        ids = self.live_ids()
+        slots = self.slots(ids)
+        # They lie in a row, which may go on at slot 0. What of it lies beyond the slots that stay moves down: to slot 0
+        # and on, or, where the row reaches the last slot of all, to the last of those that stay. Either is free.
+        reaches_end = self.capacity - 1 in slots
+        moved = slots[slots >= capacity]
+        targets = moved - (self.capacity - capacity if reaches_end else capacity)
+        if len(ids):
+            newest_slot = targets[-1] if slots[-1] >= capacity else slots[-1]
+            self._id_in_slot_0 = int((ids[-1] - newest_slot) % capacity)
+        for array in self.states:
+            shrink_array(array, capacity, moved, targets)
+        self.observations.shrink(capacity, moved, targets)
+        self.capacity = capacity
+        self._begun_at = max(self._begun_at, self.end_id - capacity)
 
     def _let_go(self, first_id: int) -> None:
         """Forgets all states before `first_id`."""

@@ -68,7 +68,7 @@ class StackedStates:
     def _history(self, slots: np.ndarray) -> np.ndarray:
         """`[n, frame_stack]` slots of the frames that make up the stacks of the states in `[n]` slots, -1 where one is
         gone, and in all places before that."""
-        oldest_slot = self._ring.first_id % self._ring.capacity
+        oldest_slot = self._ring.slot(self._ring.first_id)
         return _walk_back(self._ring.states.predecessors, slots, oldest_slot, self._frame_stack)
 
     def _whole_history(self, slots: np.ndarray) -> np.ndarray:
