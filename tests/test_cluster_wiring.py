@@ -75,8 +75,11 @@ class FakeRay:
     def get_runtime_context(self) -> Any:
         return SimpleNamespace(get_node_id=lambda: HEAD)
 
-    def remote(self, cls: type) -> Any:
-        return SimpleNamespace(options=self._options)
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"NodeID": HEAD, "Alive": True, "Resources": {"GPU": 1.0}, "Labels": {}}]
+
+    def remote(self, **options: Any) -> Any:
+        return lambda cls: SimpleNamespace(options=self._options)
 
     def _options(self, **options: Any) -> Any:
         self.options[options["name"]] = options
@@ -89,8 +92,9 @@ def test_self_play_spreads_over_the_nodes_and_what_is_checkpointed_stays_with_th
     topology.launch(tiny_config(), Plan(num_actors=3, trainer_threads=1, device="cuda"))
     players = [options for name, options in fake.options.items() if name.startswith("self_play")]
     assert [(options["num_cpus"], options["scheduling_strategy"]) for options in players] == [(1, "SPREAD")] * 3
-    for name in ("shared_storage", "replay_buffer"):
-        assert fake.options[name]["scheduling_strategy"].node_id == HEAD
+    for name in ("shared_storage", "replay_buffer", "trainer"):
+        assert fake.options[name]["label_selector"] == {"ray.io/node-id": HEAD}
+        assert fake.options[name]["fallback_strategy"][-1] == {"label_selector": {}}, "or the node's loss is the run's"
     assert fake.options["trainer"]["num_gpus"] == 1
 
 
@@ -123,8 +127,15 @@ class Call:
 class FakeSupervisor:
     """Finishes calls when it is told to."""
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         self.calls: list[Call] = []
+
+    def begin(self, roles: Any) -> None:
+        for role in roles:
+            role.restore()
+
+    def locate(self, role: Role) -> None:
+        pass
 
     def submit(self, role: Role, method: str, *args: Any, then: Any, **options: Any) -> None:
         self.calls.append(Call(role, method, then))

@@ -50,9 +50,18 @@ class Plan:
     trainer_threads: int
     device: str  # of the trainer: "cpu" or "cuda"
     trainer_ranks: int = 1
+    max_actors: int = 0  # self-play actors when machines have joined; fewer than `num_actors`: none are added
+    reserved_cpus: int = 0  # on the trainer's node, of which self-play may have none
+
+    @property
+    def most_actors(self) -> int:
+        """Self-play actors in all, those that wait for machines included."""
+        return max(self.num_actors, self.max_actors)
 
     def __str__(self) -> str:
         actors, threads = _count(self.num_actors, "self-play actor"), _count(self.trainer_threads, "thread")
+        if self.most_actors > self.num_actors:
+            actors += f" (up to {self.most_actors} as machines come)"
         if self.trainer_ranks == 1:
             return f"{actors}, trainer on {self.device} with {threads}"
         return f"{actors}, {self.trainer_ranks} trainer ranks on {self.device} with {threads} each"
@@ -153,7 +162,8 @@ def dashboard_hint(cluster: Cluster, terminal: bool) -> str:
 def make_plan(config: Config, cluster: Cluster) -> Plan:
     """Fits the run to the cluster: one CPU for each self-play actor, the trainer on what is left.
 
-    On a cluster that may grow, and has not, there are as many self-play actors as it has CPUs for.
+    On a cluster that may grow, and has not, there are as many self-play actors as it has CPUs for. More begin when it
+    has grown, up to `max_actors`, or to the `num_actors` that were asked for.
 
     Raises:
         UserError: if more actors are asked for than a cluster of one's own has CPUs, or GPUs that there are not.
@@ -170,7 +180,10 @@ def make_plan(config: Config, cluster: Cluster) -> Plan:
             f"use --train.num-gpus {cluster.gpus}"
         )
     spare = 1 if device == "cpu" else 0
+    most = config.max_actors or config.num_actors or 0
     num_actors = config.num_actors if config.num_actors is not None else max(1, cluster.cpus - spare)
+    if config.max_actors is not None:
+        num_actors = min(num_actors, config.max_actors)
     if num_actors > cluster.cpus and cluster.may_grow:
         num_actors = max(1, cluster.cpus)
     if num_actors > cluster.cpus:
@@ -178,7 +191,10 @@ def make_plan(config: Config, cluster: Cluster) -> Plan:
             f"num_actors: {num_actors} self-play actors need {num_actors} CPUs, but the cluster has {cluster.cpus} "
             f"on {_count(cluster.nodes, 'node')}; use --num-actors {cluster.cpus} or fewer"
         )
-    return Plan(num_actors, config.system.trainer_threads, device, ranks)
+    if not cluster.may_grow:
+        return Plan(num_actors, config.system.trainer_threads, device, ranks)
+    reserved = spare if num_actors + spare <= cluster.cpus else 0
+    return Plan(num_actors, config.system.trainer_threads, device, ranks, most, reserved)
 
 
 def _request_cpus(count: int) -> None:

@@ -4,10 +4,14 @@ Nothing here computes. Each actor's answer leads to its next call; what flows be
 references. See `topology.py` for the picture.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import ray
+from ray.exceptions import ObjectLostError, RayActorError
+from ray.util.placement_group import remove_placement_group
 
 from muzero_ray.actors.logs import Logs
 from muzero_ray.app.cluster import Cluster, Plan
@@ -63,18 +67,23 @@ class DistributedRun:
         self._supervisor = Supervisor(
             system.max_restarts, system.stall_seconds, monitor.trouble, forgive_seconds=system.checkpoint_seconds
         )
+        self._planned_actors = plan.num_actors
         self._actors = launch(config, plan, logs)
-        monitor.watch_actors(lambda: self._supervisor.health(self._actors.roles))
+        monitor.watch_actors(lambda: self._supervisor.health(self._begun()))
         self._starts = dict(snapshot.starts) if snapshot else {}
         self._delivery = config.self_play.games_per_actor * config.self_play.segment_moves
         self._env_steps = snapshot.env_steps if snapshot else 0
         self._training_steps = 0
+        self._buffer_restored_at = 0  # training step
+        self._under_way: Counter[str] = Counter()  # stretches that are played, or wait for the buffer, by actor
         self._intake_closed = False
         self._training_done = False
         self._pausing = False
         self._actors.buffer.restore = self._restore_buffer
         self._actors.trainer.restore = self._restore_trainer
         self._actors.storage.restore = self._restore_storage
+        for role in self._actors.self_play:
+            role.restore = partial(self._joined, role)
         self._start(snapshot)
 
     @property
@@ -109,10 +118,14 @@ class DistributedRun:
         """
 
         def done(weights: ray.ObjectRef[Any], report: EvaluationReport | None) -> None:
+            try:
+                found = ray.get(weights)
+            except (ObjectLostError, RayActorError):  # its node was lost after it had answered
+                report = None
             if report is None:
                 self.evaluate(episodes, pairings, then)
             else:
-                then(report, ray.get(weights))
+                then(report, found)
 
         self._supervisor.submit(self._actors.evaluator, "evaluate", episodes, pairings, then=done)
 
@@ -143,6 +156,8 @@ class DistributedRun:
         """Ends every actor's process, and the cluster if it is our own."""
         for role in self._actors.roles:
             ray.kill(role.handle)
+        if self._actors.reserve is not None:
+            remove_placement_group(self._actors.reserve)
         if self._cluster.ours:
             ray.shutdown()
 
@@ -154,7 +169,9 @@ class DistributedRun:
         # Nobody may be calling them, or only other actors, when they die: these calls fail, and tell.
         for role in (self._actors.buffer, self._actors.storage, self._actors.evaluator):
             self._supervisor.submit(role, "alive", then=_nothing, endless=True)
-        self._keep_playing()
+        self._supervisor.begin(self._actors.self_play)
+        for role in self._begun():
+            self._supervisor.locate(role)
         self._keep_reanalyzing()
         if snapshot is None:
             self._supervisor.submit(self._actors.trainer, "describe", then=self._monitor.description)
@@ -168,45 +185,81 @@ class DistributedRun:
 
     # Self-play: play a stretch, deliver it, and play on when the buffer acknowledges.
 
+    def _begun(self) -> list[Role]:
+        """The actors without those of self-play that still wait for their first place."""
+        return [role for role in self._actors.roles if not role.dispensable or role.incarnation > 0]
+
+    def _joined(self, role: Role) -> None:
+        """A self-play actor has begun, or begun again."""
+        count = self._tell_actors()
+        if count > self._planned_actors:
+            self._monitor.event(f"{role.name} plays: {count} self-play actors are at work")
+        self._fill(role)
+
+    def _tell_actors(self) -> int:
+        """Tells those who reckon with it how many self-play actors are at work."""
+        count = max(1, sum(not role.down for role in self._actors.self_play))
+        self._monitor.use_actors(count)
+        self._supervisor.submit(self._actors.buffer, "use_actors", count, then=_nothing, resend=False)
+        return count
+
     def _keep_playing(self) -> None:
-        """Brings every self-play actor to `max_pending` stretches that are played or wait for the buffer."""
         for role in self._actors.self_play:
-            for _ in range(self._config.system.max_pending - self._supervisor.count("play", role)):
+            self._fill(role)
+
+    def _fill(self, role: Role) -> None:
+        """Brings a self-play actor to `max_pending` stretches that are played or wait for the buffer."""
+        if not role.down:
+            for _ in range(self._config.system.max_pending - self._under_way[role.name]):
                 self._play(role)
 
     def _play(self, role: Role) -> None:
         # In the buffer's count: of what was played it leaves out what came again, or what was lost on its way.
-        planned = self._env_steps + self._deliveries_under_way() * self._delivery
+        planned = self._env_steps + self._under_way.total() * self._delivery
         if planned < self._config.train.env_steps and not self._pausing:
-            self._supervisor.submit(role, "play", then=lambda *result: self._deliver(role, *result))
+            self._under_way[role.name] += 1
+            # Not sent again if its process dies, which may never come back: whoever is there plays it instead.
+            self._supervisor.submit(
+                role, "play", then=partial(self._deliver, role), resend=False, lost=partial(self._stretch_lost, role)
+            )
         else:
             self._close_intake_if_spent()
 
     def _deliver(self, role: Role, trajectories: ray.ObjectRef[Any], report: SelfPlayReport | None) -> None:
         if report is None:  # no weights yet
-            self._play(role)
+            self._stretch_done(role)
             return
         self._monitor.self_play(report)
 
         def acknowledged(status: BufferStatus) -> None:
             self._buffer_told(status)
-            self._play(role)
+            self._stretch_done(role)
 
         # Not sent again if the buffer dies: what it held goes back to a snapshot, and is played anew.
         delivery = [trajectories] if self._config.replay.shards > 1 else trajectories
+        lost = partial(self._stretch_lost, role)
         self._supervisor.submit(
-            *(self._actors.buffer, "add", delivery, role.name), then=acknowledged, resend=False, endless=True
+            *(self._actors.buffer, "add", delivery, role.name), then=acknowledged, resend=False, endless=True, lost=lost
         )
 
+    def _stretch_done(self, role: Role) -> None:
+        self._under_way[role.name] -= 1
+        if role.down:
+            self._keep_playing()
+        else:
+            self._play(role)
+
+    def _stretch_lost(self, role: Role) -> None:
+        """It died with its actor, or on its way to the buffer."""
+        self._under_way[role.name] -= 1
+        self._tell_actors()
+        self._keep_playing()
+
     def _close_intake_if_spent(self) -> None:
-        spent = self._env_steps >= self._config.train.env_steps and not self._deliveries_under_way()
+        spent = self._env_steps >= self._config.train.env_steps and not self._under_way.total()
         if spent and not self._intake_closed:
             self._intake_closed = True
             self._supervisor.submit(self._actors.buffer, "close_intake", then=_nothing, resend=False)
-
-    def _deliveries_under_way(self) -> int:
-        """Stretches of self-play that are being played, or wait for the buffer."""
-        return self._supervisor.count("play") + self._supervisor.count("add")
 
     def _buffer_told(self, status: BufferStatus) -> None:
         # Its answers may overtake each other; only a restored buffer goes back.
@@ -246,24 +299,30 @@ class DistributedRun:
     def _start_buffer(self, snapshot: Snapshot | None) -> None:
         state = {"buffer": snapshot.buffer, "limiter": snapshot.limiter} if snapshot else None
         self._supervisor.submit(self._actors.buffer, "start", state, then=self._buffer_told)
+        self._buffer_restored_at = self._training_steps
 
     def _restore_buffer(self) -> None:
         snapshot = self._newest_snapshot()
         self._start_buffer(snapshot)
         self._env_steps = snapshot.env_steps if snapshot else 0
         self._intake_closed = False
+        self._tell_actors()
         self._monitor.event(f"the buffer continues from env step {self._env_steps:,}")
         self._keep_playing()
         self._keep_reanalyzing()
 
     def _restore_trainer(self) -> None:
         snapshot = self._newest_snapshot()
-        lost = self._training_steps - (snapshot.training_steps if snapshot else 0)
+        newest = snapshot.training_steps if snapshot else 0
+        # A buffer that has been restored since then counts from that snapshot, too, as when both are on a lost node.
+        lost = max(0, self._training_steps - max(newest, self._buffer_restored_at))
+        back = max(0, self._training_steps - newest)
+        self._training_steps = newest
         learner = snapshot.learner if snapshot else None
         self._supervisor.submit(self._actors.trainer, "start", learner, then=_nothing)
-        if lost > 0:
-            self._supervisor.submit(self._actors.buffer, "training_lost", lost, then=_nothing)
-        self._monitor.event(f"the trainer goes back by {max(0, lost):,} training steps, and makes up for them")
+        if lost > 0 and not self._actors.buffer.down:
+            self._supervisor.submit(self._actors.buffer, "training_lost", lost, then=_nothing, resend=False)
+        self._monitor.event(f"the trainer goes back by {back:,} training steps, and makes up for them")
 
     def _restore_storage(self) -> None:
         # As many starts as there can have been: each gives a seed of its own, and none may come twice.

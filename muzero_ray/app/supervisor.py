@@ -6,6 +6,8 @@ whatever is ready. What can go wrong with a call:
 * it **raised an exception**, in our code or a user's game: the run ends;
 * its actor's **process died**: Ray starts it again; the crash is counted, the new process is given its
   state (`Role.restore`) before anything else reaches it, and the calls are sent again;
+* its **node is lost**: the same on another node, and no crash in a row; actors that the run can do without
+  (`begin`) wait for a place as long as it takes, the others for a while;
 * **another actor** that it needed was gone: it is sent again a little later;
 * it **never answers**: that is told, and in the end it ends the run.
 """
@@ -26,6 +28,10 @@ from muzero_ray.app.status_file import ActorHealth
 _RETRY_SECONDS = 0.5
 _RESTART_SECONDS = 120.0
 """How long a process may take to come back: a node may have to be replaced, torch to be imported."""
+_NEW_NODE_SECONDS = 900.0
+"""How long it may take to come back where its node was lost: an autoscaler may have to start a machine with a GPU."""
+_RARE_SECONDS = 5.0
+"""Between two questions whether a process is there that has been waited for for long."""
 _LONGEST_BACK_OFF_SECONDS = 30.0
 _MAX_COLLATERAL = 240
 """Calls of one actor that may fail in a row because of *another* actor: two minutes of trying."""
@@ -44,6 +50,8 @@ class Role:
     up_since: float = field(default_factory=time.monotonic)
     incarnation: int = 0  # which process it is; a failure of an older one's call is no new crash
     down: bool = False
+    dispensable: bool = False  # the run can do without it while others like it are there
+    node: str = ""  # on which its process runs, once that is known
     held_back: list["_Call"] = field(default_factory=list)  # while it is down
     collateral: int = 0
 
@@ -56,6 +64,7 @@ class _Call:
     then: Callable[..., None]
     resend: bool
     endless: bool
+    lost: Callable[[], None] | None
     refs: Sequence[ray.ObjectRef[Any]] = ()
     incarnation: int = 0
     sent_at: float = 0.0
@@ -87,6 +96,27 @@ class Supervisor:
         self._open: list[_Call] = []  # submitted, and neither answered nor forgotten
         self._in_flight: dict[ray.ObjectRef[Any], Callable[[ray.ObjectRef[Any]], None]] = {}
         self._timers: list[tuple[float, Callable[[], None]]] = []
+        self._dispensable: list[Role] = []
+        self._one_was_there = time.monotonic()
+        self._absence_told = False
+
+    def begin(self, roles: Sequence[Role]) -> None:
+        """Has each of these actors begin, by its `restore`, as soon as there is a place for it.
+
+        The run can do without any of them, at the start and when a node is lost, as long as one is there.
+        """
+        for role in roles:
+            role.dispensable = role.down = True
+            self._dispensable.append(role)
+            self._await_process(role)
+
+    def locate(self, role: Role) -> None:
+        """Finds out on which node an actor's process runs, to tell the loss of that from a crash."""
+
+        def found(node: str) -> None:
+            role.node = node
+
+        self.submit(role, "__ray_call__", _node_of, then=found)
 
     def submit(
         self,
@@ -96,6 +126,7 @@ class Supervisor:
         then: Callable[..., None],
         resend: bool = True,
         endless: bool = False,
+        lost: Callable[[], None] | None = None,
     ) -> None:
         """Calls a method of an actor.
 
@@ -108,8 +139,10 @@ class Supervisor:
                 actor without touching the head.
             resend: whether the call is sent again if the actor's process dies before it answers.
             endless: whether the call is not expected to answer soon, or ever.
+            lost: called instead of `then` if the call is not sent again: after the death of the process, or because
+                what it was to bring there is lost.
         """
-        call = _Call(role, method, args, then, resend, endless)
+        call = _Call(role, method, args, then, resend, endless, lost)
         self._open.append(call)
         self._send(call)
 
@@ -142,6 +175,7 @@ class Supervisor:
         for action in due:
             action()
         self._look_for_stalls(now)
+        self._look_for_absence(now)
         if not self._in_flight:
             time.sleep(min(timeout, 0.05))
             return
@@ -156,7 +190,10 @@ class Supervisor:
         if call.forgotten:
             return
         if call.role.down:
-            call.role.held_back.append(call)
+            if call.role.dispensable and not call.resend:  # it may never come back
+                self._give_up(call)
+            else:
+                call.role.held_back.append(call)
             return
         result = getattr(call.role.handle, call.method).remote(*call.args)
         call.refs = result if isinstance(result, list) else [result]
@@ -175,7 +212,7 @@ class Supervisor:
             self._retry_collateral(call, error)
         except (RayActorError, WorkerCrashedError) as error:
             self._process_died(call, error)
-        except ObjectLostError as error:
+        except ObjectLostError as error:  # on its way: its node was lost
             self._retry_collateral(call, error)
         else:
             call.role.collateral = 0
@@ -183,7 +220,13 @@ class Supervisor:
             call.then(*call.refs[:-1], value)
 
     def _retry_collateral(self, call: _Call, error: Exception) -> None:
-        """The call failed because another actor, or what it owned, was gone: once that is back it will work."""
+        """The call failed because another actor, or what it owned, was gone: once that is back it will work.
+
+        Not one that brings what is lost itself: whoever sent it begins anew.
+        """
+        if not call.resend and isinstance(error, ObjectLostError):
+            self._later(_RETRY_SECONDS, lambda: self._give_up(call))
+            return
         call.role.collateral += 1
         if call.role.collateral > _MAX_COLLATERAL:
             raise RunFailed(call.role.name, call.method, error) from error
@@ -206,23 +249,33 @@ class Supervisor:
                 f"{role.name} died and is restarted (crash {role.crashes}; {role.in_a_row} in a row, of which "
                 f"{self._max_restarts} are forgiven)"
             )
-            self._await_restart(role, deadline=time.monotonic() + _RESTART_SECONDS)
+            self._await_process(role)
         if call.resend:
             self._send(call)  # held back while the role is down
         else:
-            self._open.remove(call)
+            self._give_up(call)
 
-    def _await_restart(self, role: Role, deadline: float) -> None:
-        """Asks the process that Ray starts in place of the dead one whether it is there, until it is."""
+    def _give_up(self, call: _Call) -> None:
+        if call.forgotten:
+            return
+        self._open.remove(call)
+        if call.lost is not None:
+            call.lost()
+
+    def _await_process(self, role: Role) -> None:
+        """Asks the process that Ray starts, at first or in place of a dead one, whether it is there, until it is."""
+        began = time.monotonic()
 
         def answered(ref: ray.ObjectRef[Any]) -> None:
             try:
                 ray.get(ref)
             except (RayActorError, WorkerCrashedError) as error:
-                if time.monotonic() > deadline or getattr(error, "actor_init_failed", False):
+                waited = time.monotonic() - began
+                too_long = waited > (_NEW_NODE_SECONDS if self._lost_its_node(role) else _RESTART_SECONDS)
+                if getattr(error, "actor_init_failed", False) or (too_long and not role.dispensable):
                     raise RunFailed(role.name, "its restart", error) from error
                 role.starts += 1  # it may have died as it started
-                self._later(_RETRY_SECONDS, ask)
+                self._later(_RETRY_SECONDS if waited < _RESTART_SECONDS else _RARE_SECONDS, ask)
             else:
                 self._give_work_again(role)
 
@@ -241,15 +294,41 @@ class Supervisor:
         self._later(seconds, lambda: self._is_back(role))
 
     def _is_back(self, role: Role) -> None:
+        again = not role.dispensable or role.incarnation > 0
+        moved = self._lost_its_node(role)
+        if moved:  # it was counted when it was gone, and it was not known why
+            role.in_a_row = max(0, role.in_a_row - 1)
         role.incarnation += 1
         role.up_since = time.monotonic()
         role.down = False
         held_back, role.held_back = role.held_back, []
+        if role.node or not again:
+            self.locate(role)
         if role.restore is not None:
             role.restore()
         for call in held_back:
             self._send(call)
-        self._on_event(f"{role.name} is back")
+        if again:
+            self._on_event(f"{role.name} is back" + (" on another node: its own is gone" if moved else ""))
+
+    def _lost_its_node(self, role: Role) -> bool:
+        if not role.node:
+            return False
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]
+        return all(node["NodeID"] != role.node for node in nodes if node["Alive"])
+
+    def _look_for_absence(self, now: float) -> None:
+        """Tells when none is there of those of which one must be, and ends the run in the end."""
+        if not self._dispensable or not all(role.down for role in self._dispensable):
+            self._one_was_there, self._absence_told = now, False
+            return
+        absent = now - self._one_was_there
+        name = self._dispensable[0].name
+        if absent > 2 * self._stall_seconds:
+            raise RunFailed(name, "its start", TimeoutError(f"neither it nor another had a place for {absent:.0f} s"))
+        if absent > self._stall_seconds and not self._absence_told:
+            self._absence_told = True
+            self._on_event(f"neither {name} nor another has had a place for {absent:.0f} s: is there a CPU for it?")
 
     def _look_for_stalls(self, now: float) -> None:
         for call in self._open:
@@ -264,3 +343,8 @@ class Supervisor:
 
     def _later(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append((time.monotonic() + seconds, action))
+
+
+def _node_of(actor: Any) -> str:
+    """Runs in the actor's process."""
+    return ray.get_runtime_context().get_node_id()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.util.placement_group import PlacementGroup, placement_group
 
 from muzero_ray.actors import build, names
 from muzero_ray.actors.evaluator import WATCH, Evaluator
@@ -26,14 +26,21 @@ from muzero_ray.actors.self_play import SelfPlay
 from muzero_ray.actors.shared_storage import SharedStorage
 from muzero_ray.actors.trainer import Trainer
 from muzero_ray.adapters.loading import load_game
+from muzero_ray.app import placement
 from muzero_ray.app.cluster import Plan
 from muzero_ray.app.supervisor import Role
 from muzero_ray.core.config import Config
 
+_RESERVE_SECONDS = 5.0
+"""How long CPUs that are there may take to be reserved."""
+
 
 @dataclass(frozen=True)
 class Topology:
-    """The actors of one run."""
+    """The actors of one run.
+
+    `self_play` are as many as there will ever be; those for which there is no place yet wait for it.
+    """
 
     storage: Role
     buffer: Role
@@ -41,6 +48,7 @@ class Topology:
     self_play: tuple[Role, ...]
     reanalyze: Role | None
     evaluator: Role
+    reserve: PlacementGroup | None = None  # CPUs that self-play may not have
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -59,7 +67,8 @@ def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
         plan: how many of what.
         logs: where they log; None leaves their logging alone.
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    head = ray.get_runtime_context().get_node_id()
+    where = placement.place(ray.nodes(), head, plan.device)  # type: ignore[no-untyped-call]
 
     def actor(name: str, cls: type, *args: Any, beside: dict[str, int] | None = None, **options: Any) -> Role:
         # Whatever dies is started again by Ray with the same arguments; the supervisor counts and restores.
@@ -67,24 +76,36 @@ def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
         made = ray.remote(concurrency_groups=beside or {})(cls)  # type: ignore[call-overload]  # Ray's hints lack it
         return Role(name, made.options(**{**defaults, **options}).remote(*args, logs))
 
+    def self_play(index: int) -> Role:
+        return actor(
+            *(names.self_play(index), SelfPlay, config, index), num_cpus=1, scheduling_strategy="SPREAD", **where.work
+        )
+
     spec = build.game_spec(load_game(config.game))
     return Topology(
         # First, since everybody waits for its first weights, and it for torch.
         trainer=actor(
             *(names.TRAINER, Trainer, config, spec, plan.device, plan.trainer_threads),
             num_gpus=1 if plan.device == "cuda" else 0,
+            **where.state,
         ),
-        storage=actor(names.STORAGE, SharedStorage, scheduling_strategy=here, max_concurrency=1000 + plan.num_actors),
+        storage=actor(names.STORAGE, SharedStorage, max_concurrency=1000 + plan.most_actors, **where.state),
         buffer=actor(
             *(names.BUFFER, ReplayBufferActor, config, plan.num_actors),
-            scheduling_strategy=here,
             # Calls that wait in it at once: every delivery may, and others have to get past them.
-            max_concurrency=1000 + plan.num_actors * config.system.max_pending,
+            max_concurrency=1000 + plan.most_actors * config.system.max_pending,
+            **where.state,
         ),
-        self_play=tuple(
-            actor(names.self_play(index), SelfPlay, config, index, num_cpus=1, scheduling_strategy="SPREAD")
-            for index in range(plan.num_actors)
-        ),
-        reanalyze=actor(names.REANALYZE, Reanalyze, config) if config.reanalyze.ratio > 0 else None,
-        evaluator=actor(names.EVALUATOR, Evaluator, config, beside={WATCH: 1}),
+        reserve=_reserve(plan.reserved_cpus, where.home) if plan.reserved_cpus else None,
+        self_play=tuple(self_play(index) for index in range(plan.most_actors)),
+        reanalyze=actor(names.REANALYZE, Reanalyze, config, **where.work) if config.reanalyze.ratio > 0 else None,
+        evaluator=actor(names.EVALUATOR, Evaluator, config, beside={WATCH: 1}, **where.examination),
     )
+
+
+def _reserve(cpus: int, node: str) -> PlacementGroup:
+    """Keeps CPUs of a node from actors that take any: trainer and buffer take none, so that they have a place on every
+    node when theirs is lost, and need some all the same."""
+    group: PlacementGroup = placement_group([{"CPU": cpus}], bundle_label_selector=[{placement.NODE: node}])
+    group.wait(_RESERVE_SECONDS)
+    return group

@@ -300,6 +300,9 @@ class Config(Section):
     num_actors: int | None = Field(None, ge=0)
     """Self-play actors; none: what the machine has room for. 0 runs all roles in this one process, without
     Ray, and is reproducible to the bit."""
+    max_actors: int | None = Field(None, ge=1)
+    """On a cluster that was joined: self-play actors at most. Those above `num_actors` begin as machines come, for
+    which its autoscaler sees them wait; none: `num_actors` of them."""
     results: str = "results"
     """Folder for runs: <results>/<game>/<date--time>/."""
     search: SearchConfig = SearchConfig()
@@ -333,6 +336,10 @@ class Config(Section):
             problems.append(
                 f"train.num_gpus ({self.train.num_gpus}): one process has one trainer; leave out num_actors 0"
             )
+        if self.max_actors is not None and self.num_actors == 0:
+            problems.append(f"max_actors ({self.max_actors}): one process has no actors; leave out num_actors 0")
+        elif self.max_actors is not None and self.max_actors < (self.num_actors or 0):
+            problems.append(f"max_actors ({self.max_actors}) must not be below num_actors ({self.num_actors})")
         if self.replay.shards > 1 and self.num_actors == 0:
             problems.append(f"replay.shards ({self.replay.shards}): one process has one buffer; leave out num_actors 0")
         if self.train.learning_rate_final > self.train.learning_rate:

@@ -211,3 +211,39 @@ def test_a_cluster_of_our_own_does_not_remember_calls_without_end(ray, monkeypat
     monkeypatch.setattr(cluster.os, "environ", environment | ({name: before} if before else {}))
     cluster.connect(Config(system=SystemConfig(address=address)))
     assert cluster.os.environ.get(name) == after
+
+
+def test_more_actors_are_planned_than_there_are_cpus_for_where_machines_may_join():
+    config = Config(num_actors=2, max_actors=8)
+    joined = Cluster(nodes=2, cpus=4, gpus=0, dashboard="", ours=False, may_grow=True)
+    plan = cluster.make_plan(config, joined)
+    assert (plan.num_actors, plan.most_actors, plan.reserved_cpus) == (2, 8, 1)
+    assert str(plan) == "2 self-play actors (up to 8 as machines come), trainer on cpu with 1 thread"
+    ours = cluster.make_plan(config, Cluster(nodes=1, cpus=4, gpus=0, dashboard="", ours=True))
+    assert (ours.most_actors, ours.reserved_cpus) == (2, 0), "no machine joins it"
+
+
+def test_actors_that_were_asked_for_and_do_not_fit_begin_when_machines_come():
+    joined = Cluster(nodes=1, cpus=3, gpus=1, dashboard="", ours=False, may_grow=True)
+    plan = cluster.make_plan(Config(num_actors=5), joined)
+    assert (plan.num_actors, plan.most_actors) == (3, 5)
+    assert plan.reserved_cpus == 0, "a trainer on a GPU has the CPUs that its node does not offer"
+
+
+def test_without_a_number_of_actors_the_maximum_bounds_what_the_machine_has_room_for():
+    joined = Cluster(nodes=1, cpus=16, gpus=0, dashboard="", ours=False, may_grow=True)
+    assert cluster.make_plan(Config(max_actors=4), joined).num_actors == 4
+    plan = cluster.make_plan(Config(max_actors=64), joined)
+    assert (plan.num_actors, plan.most_actors, plan.reserved_cpus) == (15, 64, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"num_actors": 4, "max_actors": 2}, r"max_actors \(2\) must not be below num_actors \(4\)"),
+        ({"num_actors": 0, "max_actors": 2}, r"one process has no actors; leave out num_actors 0"),
+    ],
+)
+def test_maxima_that_cannot_be_are_refused(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Config(**given)

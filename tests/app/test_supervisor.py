@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from ray.exceptions import RayActorError
+from ray.exceptions import ObjectLostError, RayActorError
 
 from muzero_ray.app import supervisor
 from muzero_ray.app.errors import RunFailed
@@ -16,6 +16,10 @@ class FakeRay:
     def __init__(self) -> None:
         self.came: dict[object, object] = {}
         self.ObjectRef = dict  # only ever named in annotations
+        self.alive = ["here"]
+
+    def nodes(self):
+        return [{"NodeID": name, "Alive": True} for name in self.alive]
 
     def wait(self, refs, num_returns, timeout):
         return [ref for ref in refs if ref in self.came], []
@@ -135,3 +139,113 @@ def test_every_process_that_may_have_started_is_counted_those_that_died_as_they_
     scene.comes("__ray_ready__", None)
     assert scene.role.crashes == 1
     assert scene.role.starts == 4, "a restored storage must give the next one a number that no earlier one had"
+
+
+def test_an_actor_whose_node_is_lost_has_not_crashed_in_a_row(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=1, forgive_seconds=1000.0)
+    scene.supervisor.locate(scene.role)
+    scene.comes("__ray_call__", "here")
+    for there in ("there", "elsewhere", "here"):
+        scene.dies()
+        scene.ray.alive = [there]
+        scene.passes(500.0)  # longer than a process may take that has only crashed
+        scene.comes("__ray_ready__", RayActorError())
+        scene.passes(4.5)  # it is asked less often by now
+        scene.comes_back()
+        scene.comes("__ray_call__", there)
+        assert (scene.role.node, scene.role.in_a_row) == (there, 0)
+    assert "self_play_0 is back on another node: its own is gone" in scene.told
+    assert scene.role.crashes == 3, "they are listed all the same"
+    scene.dies()
+    scene.comes_back()
+    assert scene.role.in_a_row == 1, "its node is there: this was a crash"
+
+
+def test_an_actor_that_the_run_needs_is_waited_for_longer_if_its_node_is_lost_but_not_for_ever(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=1)
+    scene.supervisor.locate(scene.role)
+    scene.comes("__ray_call__", "here")
+    scene.dies()
+    scene.ray.alive = []
+    for seconds in (0.5, 800.0):
+        scene.passes(seconds)
+        scene.comes("__ray_ready__", RayActorError())
+    scene.passes(101.0)
+    with pytest.raises(RunFailed, match="its restart"):
+        scene.comes("__ray_ready__", RayActorError())
+
+
+class Team(Scene):
+    """Two actors of which one is enough, each always asked to play once it is there."""
+
+    def __init__(self, monkeypatch, **options) -> None:
+        super().__init__(monkeypatch, **options)
+        self.supervisor.forget("play")
+        self.roles = [Role(f"self_play_{number}", FakeActor(), up_since=self.now) for number in (1, 2)]
+        self.lost = 0
+        for role in self.roles:
+            role.restore = lambda role=role: self.plays(role)
+        self.supervisor.begin(self.roles)
+        self.passes(0.5)
+
+    def plays(self, role) -> None:
+        self.supervisor.submit(role, "play", then=lambda value: None, resend=False, lost=self.loses)
+
+    def loses(self) -> None:
+        self.lost += 1
+
+    def of(self, role):
+        self.actor = role.handle
+        return self
+
+
+def test_actors_that_may_be_missing_begin_when_there_is_a_place_for_them_and_nobody_says_they_are_back(monkeypatch):
+    team = Team(monkeypatch, max_restarts=1)
+    first, second = team.roles
+    assert first.down
+    team.of(first).comes("__ray_ready__", True)
+    assert not first.down
+    assert team.supervisor.count("play", first) == 1
+    team.passes(1e6)
+    assert second.down, "it waits as long as it takes"
+    assert team.supervisor.count("play", second) == 0
+    team.of(second).comes("__ray_ready__", True)
+    assert team.supervisor.count("play", second) == 1
+    assert team.told == []
+
+
+def test_what_an_actor_was_playing_is_told_as_lost_and_not_kept_for_its_return(monkeypatch):
+    team = Team(monkeypatch, max_restarts=1)
+    [first, _] = team.roles
+    team.of(first).comes("__ray_ready__", True)
+    team.of(first).dies()
+    assert (team.lost, team.supervisor.count("play")) == (1, 0)
+    team.passes(3600.0)
+    team.of(first).comes("__ray_ready__", RayActorError())
+    team.passes(5.0)
+    team.of(first).comes("__ray_ready__", True)
+    assert team.supervisor.count("play", first) == 1
+    assert team.told[-1] == "self_play_1 is back"
+
+
+def test_a_delivery_whose_content_was_lost_with_its_node_is_given_up(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=1)
+    lost: list[str] = []
+    for method, resend in (("add", False), ("state", True)):
+        scene.supervisor.submit(
+            *(scene.role, method), then=lambda value: None, resend=resend, lost=lambda: lost.append("add")
+        )
+        scene.comes(method, ObjectLostError("ab" * 28, None, ""))
+    scene.passes(0.5)
+    assert lost == ["add"]
+    assert (scene.supervisor.count("add"), scene.supervisor.count("state")) == (0, 1)
+
+
+def test_a_run_in_which_no_actor_has_a_place_says_so_and_ends(monkeypatch):
+    team = Team(monkeypatch, max_restarts=1)
+    team.supervisor._stall_seconds = 100.0
+    team.passes(101.0)
+    team.passes(50.0)
+    assert team.told == ["neither self_play_1 nor another has had a place for 102 s: is there a CPU for it?"]
+    with pytest.raises(RunFailed, match="self_play_1 failed in its start"):
+        team.passes(50.0)

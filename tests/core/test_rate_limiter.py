@@ -177,3 +177,15 @@ def test_positions_that_were_lost_are_due_again():
     assert limiter.may_consume("train")
     limiter.returned("train", 1000)
     assert limiter.held_ratio("train") == 0.0
+
+
+def test_another_tolerance_moves_where_inserting_pauses_and_leaves_counts_and_ratio():
+    limiter = RateLimiter({"train": Pace(ratio=1.0, batch_size=10)}, tolerance_batches=2.0)
+    limiter.inserted(30)
+    assert not limiter.may_insert()
+    limiter.tolerate(3.0)  # as when more actors deliver
+    assert limiter.may_insert()
+    assert limiter.state_dict()["inserted"] == 30
+    with pytest.raises(ValueError, match=r"at least 1, or all might wait; got 0\.5"):
+        limiter.tolerate(0.5)
+    assert limiter.tolerance_batches == 3.0
