@@ -266,8 +266,9 @@ def describe(folder: Path) -> dict[str, Any]:
     for (_, actor), seconds in zip(kills, found, strict=True):
         by_role[_role(actor)].append(seconds)
     ledger = keep_ledger([message for _, message in logs["replay_buffer"]])
-    played = [_PLAYED.match(message) for name in self_play for _, message in logs[name]]
-    pieces_played = sum(int(each[2]) for each in played if each)
+    played = [each for name in self_play for _, message in logs[name] if (each := _PLAYED.match(message))]
+    pieces_played = sum(int(each[2]) for each in played)
+    stretch = max((int(each[1]) for each in played), default=0)
     counters = [note for note in notes if note["kind"] == "counters"]
     status = json.loads((path / "status.json").read_text(encoding="utf-8"))
     summary_file = path / "summary.json"
@@ -292,6 +293,8 @@ def describe(folder: Path) -> dict[str, Any]:
             "counted_by_the_run": manifest.get("env_steps"),
             "of_the_pieces": ledger.env_steps,
             "lost_with_the_buffer": sum(piece.steps for piece in ledger.lost),
+            # What a process was in the middle of when it was killed, nobody has seen: a stretch, or nothing.
+            "lost_with_self_play_at_most": stretch * len(by_role["self_play"]),
             "counted_twice": counted_twice(ledger.counted),
             "stored_twice": counted_twice([*ledger.counted, *ledger.lost]),
             "misfits": list(ledger.misfits),

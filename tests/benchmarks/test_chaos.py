@@ -1,5 +1,7 @@
 """What the chaos benchmark makes of the logs of a run."""
 
+import json
+
 import chaos
 import pytest
 from chaos import Piece
@@ -104,3 +106,46 @@ def test_the_words_that_are_looked_for_are_in_the_code(module, name):
     messages = re.findall(r"\"([^\"\n]*%[ds][^\"\n]*)\"", source)
     told = [re.sub(r"%\.?\d*[dsf]", "7", message) for message in messages]
     assert any(chaos.WORKS[name].match(message) for message in told)
+
+
+def test_a_report_is_made_of_what_was_noted_and_of_the_folder_of_the_run(tmp_path, capsys):
+    run = tmp_path / "results" / "cartpole" / "2026-01-02--03-04-05"
+    (run / "logs").mkdir(parents=True)
+    (run / "checkpoints" / "step_000000007").mkdir(parents=True)
+    start = 1767323040.0  # 03:04:00
+
+    def log(name: str, *lines: tuple[int, str]) -> None:
+        text = "".join(f"2026-01-02T03:04:{second:02d}.000Z DEBUG   {name} {line}\n" for second, line in lines)
+        (run / "logs" / f"{name}.log").write_text(text)
+
+    started, stored = "started with 0 of {} env steps", "stored game {} from step 0: 8 steps"
+    log("replay_buffer", (1, started.format(0)), (2, stored.format(1)), (9, stored.format(2)), (13, started.format(8)))
+    log(
+        "self_play_0",
+        (2, "played 8 env steps in 1 pieces with weights 0"),
+        (9, "played 8 env steps in 2 pieces with w"),
+    )
+    counters = [(1, 0), (8, 8), (16, 12)]
+    notes = [{"time": start + at, "kind": "counters", "env_steps": n, "training_steps": -n} for at, n in counters]
+    notes[1:1] = [{"time": start + 5, "kind": "kill", "actor": "self_play", "pid": 1}]
+    notes[3:3] = [{"time": start + 10, "kind": "kill", "actor": "replay_buffer", "pid": 2}]
+    notes.append({"time": start + 60, "kind": "end", "exit_code": 0, "left": []})
+    (tmp_path / "chaos.jsonl").write_text("".join(json.dumps(note) + "\n" for note in notes))
+    actors = {"self_play_0": {"restarts": 1}, "replay_buffer": {"restarts": 1}}
+    (run / "status.json").write_text(json.dumps({"state": "finished", "cause": "", "actors": actors}))
+    (run / "summary.json").write_text(json.dumps({"mean": 480.0, "finished": True}))
+    (run / "checkpoints" / "step_000000007" / "manifest.json").write_text(json.dumps({"env_steps": 8}))
+
+    found = chaos.describe(tmp_path)
+    assert found["kills"] == 2
+    assert found["recoveries"]["self_play"] == {"kills": 1, "recoveries": 1, "median": 4.0, "largest": 4.0}
+    assert found["recoveries"]["replay_buffer"]["recoveries"] == 0, "it was started, and has stored nothing since"
+    assert found["pieces"] == {
+        "played": 3, "stored": 2, "counted": 1, "lost_on_the_way": 1, "lost_with_the_buffer": 1
+    }  # fmt: skip
+    assert found["env_steps"]["counted_by_the_run"] == found["env_steps"]["of_the_pieces"] == 8
+    assert found["env_steps"]["lost_with_self_play_at_most"] == 8
+    assert found["counters_going_back"] == {"env_steps": 0, "training_steps": 2}
+    assert found["final"]["mean"] == 480.0
+    chaos.print_report(found)
+    assert "2 kills in 1.0 min; the run ended finished" in capsys.readouterr().out
