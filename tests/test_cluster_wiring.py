@@ -14,8 +14,9 @@ from reference.tiny_runs import tiny_config
 
 from muzero_ray.app import cluster, config_io, distributed_run, topology
 from muzero_ray.app.cluster import Cluster, Plan
+from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.app.supervisor import Role
-from muzero_ray.core.reports import BufferStatus
+from muzero_ray.core.reports import BufferStatus, TrainReport
 from muzero_ray.core.types import SelfPlayReport
 
 
@@ -121,6 +122,7 @@ def test_a_run_joins_a_cluster_that_is_there_and_plays_on_both_of_its_nodes(tmp_
 class Call:
     role: Role
     method: str
+    args: tuple[Any, ...]
     then: Any
 
 
@@ -138,7 +140,7 @@ class FakeSupervisor:
         pass
 
     def submit(self, role: Role, method: str, *args: Any, then: Any, **options: Any) -> None:
-        self.calls.append(Call(role, method, then))
+        self.calls.append(Call(role, method, args, then))
 
     def count(self, method: str, role: Role | None = None) -> int:
         return sum(call.method == method and role in (None, call.role) for call in self.calls)
@@ -152,14 +154,19 @@ class FakeSupervisor:
         return len(chosen)
 
 
-def test_what_an_actor_has_delivered_without_an_answer_is_bounded(monkeypatch):
+def make_run(monkeypatch, newest_snapshot: Any = lambda: None, **changes: Any) -> Any:
+    """A run over two self-play actors that are nowhere."""
     roles = [Role(name, None) for name in ("storage", "buffer", "trainer", "evaluator", "self_play_0", "self_play_1")]
     actors = topology.Topology(*roles[:3], self_play=tuple(roles[4:]), reanalyze=None, evaluator=roles[3])
     monkeypatch.setattr(distributed_run, "launch", lambda *arguments: actors)
     monkeypatch.setattr(distributed_run, "Supervisor", FakeSupervisor)
-    config = tiny_config(num_actors=2, train={"env_steps": 10**6}, system={"max_pending": 3})
+    config = tiny_config(num_actors=2, train={"env_steps": 10**6}, **changes)
     joined = Cluster(nodes=1, cpus=2, gpus=0, dashboard="", ours=False)
-    run = distributed_run.DistributedRun(config, joined, Plan(2, 1, "cpu"), MagicMock(), lambda: None, None)
+    return distributed_run.DistributedRun(config, joined, Plan(2, 1, "cpu"), MagicMock(), newest_snapshot, None)
+
+
+def test_what_an_actor_has_delivered_without_an_answer_is_bounded(monkeypatch):
+    run = make_run(monkeypatch, system={"max_pending": 3})
     supervisor = run._supervisor
     report = SelfPlayReport(env_steps=32, simulations=0, weights_version=0)
     while supervisor.finish("play", None, report):  # self-play is fast, and the buffer never answers
@@ -168,3 +175,32 @@ def test_what_an_actor_has_delivered_without_an_answer_is_bounded(monkeypatch):
     status = BufferStatus(env_steps=32, num_steps=32, memory_bytes=0, held_ratios={})
     supervisor.finish("add", status, at_most=2)
     assert supervisor.count("play") == 2
+
+
+def test_steps_that_a_trainer_goes_back_by_are_due_again_unless_the_buffer_goes_back_with_it(monkeypatch):
+    snapshot = Snapshot(env_steps=1000, training_steps=40, learner=b"", weights={}, buffer={}, limiter={})
+    run = make_run(monkeypatch, lambda: snapshot)
+    due_again = lambda: [call.args for call in run._supervisor.calls if call.method == "training_lost"]  # noqa: E731
+
+    def trained(steps: int) -> None:
+        run._trained(TrainReport(steps, 0, 0.0, 0.0, finished=False, metrics={}))
+
+    trained(100)
+    run._actors.trainer.restore()
+    assert due_again() == [(60,)], "the buffer has counted them as trained"
+    trained(100)
+    run._actors.buffer.restore()  # both were on a node that is lost, and count from the snapshot
+    run._actors.trainer.restore()
+    assert due_again() == [(60,)]
+    run._actors.buffer.down = True  # it is restored after the trainer, and will count from the snapshot, too
+    trained(160)
+    run._actors.trainer.restore()
+    assert due_again() == [(60,)]
+
+
+def test_the_buffer_and_the_monitor_are_told_how_many_actors_are_at_work(monkeypatch):
+    run = make_run(monkeypatch)
+    run._actors.self_play[1].down = True
+    run._stretch_lost(run._actors.self_play[1])
+    assert [call.args for call in run._supervisor.calls if call.method == "use_actors"][-1] == (1,)
+    run._monitor.use_actors.assert_called_with(1)
