@@ -122,6 +122,13 @@ class ReplayBufferActor:
         self._limiter.tolerate(build.overlap_batches(self._config, count))
         self._wake()
 
+    async def halve(self) -> bool:
+        """Gives half of its memory back, and lets the oldest states go, unless too few would be left to learn from."""
+        await self._started.wait()
+        halved = await self._store.halve(self._config.replay.min_steps)
+        logger.warning("asked to become smaller for want of memory: %s", "done" if halved else "it is at its smallest")
+        return halved
+
     async def close_intake(self) -> None:
         """Says that nothing more will be added, so that nobody waits for it."""
         self._closed = True

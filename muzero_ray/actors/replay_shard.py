@@ -12,6 +12,7 @@ import numpy as np
 from muzero_ray.actors import build
 from muzero_ray.actors.buffer_meter import BufferMeter
 from muzero_ray.actors.logs import Logs
+from muzero_ray.actors.memory import give_back
 from muzero_ray.actors.quarantine import Quarantine
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus
@@ -109,6 +110,12 @@ class ReplayShard:
         if self._fresh_values is not None:
             self._fresh_values.set_weights(weights)
             self._buffer.bootstrap_from(self._fresh_values)
+
+    def halve(self, at_least: int) -> bool:
+        """Gives half of its memory back, unless there would be room for fewer than so many states; whether it did."""
+        halved = self._buffer.halve(at_least)
+        give_back()
+        return halved
 
     def load(self, state: dict[str, np.ndarray]) -> None:
         """Continues from a `state`."""

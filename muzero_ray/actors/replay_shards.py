@@ -45,6 +45,7 @@ class Store(Protocol):
     async def refresh(self, result: ReanalyzeResult) -> None: ...
     async def update_priorities(self, indices: np.ndarray, priorities: np.ndarray) -> None: ...
     async def set_weights(self, weights: Weights) -> None: ...
+    async def halve(self, at_least: int) -> bool: ...
     async def state(self) -> dict[str, np.ndarray]: ...
     def status(self) -> BufferStatus: ...
 
@@ -84,6 +85,9 @@ class OneShard:
 
     async def set_weights(self, weights: Weights) -> None:
         self._shard.set_weights(weights)
+
+    async def halve(self, at_least: int) -> bool:
+        return self._shard.halve(at_least)
 
     async def state(self) -> dict[str, np.ndarray]:
         return self._shard.state()
@@ -189,6 +193,11 @@ class Shards:
     async def set_weights(self, weights: Weights) -> None:
         shared = ray.put(weights)  # once for all
         await self._ask({number: ("set_weights", shared) for number in range(len(self._shards))})
+
+    async def halve(self, at_least: int) -> bool:
+        part = -(-at_least // len(self._shards))
+        answers = await self._ask({number: ("halve", part) for number in range(len(self._shards))})
+        return any([await answer for answer in answers.values()])
 
     async def state(self) -> dict[str, np.ndarray]:
         answers = await self._ask({number: ("state",) for number in range(len(self._shards))})

@@ -14,7 +14,9 @@ from ray.exceptions import ObjectLostError, RayActorError
 from ray.util.placement_group import remove_placement_group
 
 from muzero_ray.actors.logs import Logs
+from muzero_ray.actors.memory import Memory, measure
 from muzero_ray.app.cluster import Cluster, Plan
+from muzero_ray.app.memory_watch import MemoryWatch
 from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.app.supervisor import Role, Supervisor
@@ -33,6 +35,9 @@ from muzero_ray.core.types import SelfPlayReport, Weights
 
 _STRETCH_SECONDS = 1.0
 """Length of one call of the trainer and of reanalysis; two are kept queued, so that neither idles between."""
+
+_MEASURE = "__ray_call__"
+"""The method by which Ray has any actor call a function: here `measure`."""
 
 
 class DistributedRun:
@@ -68,6 +73,8 @@ class DistributedRun:
             system.max_restarts, system.stall_seconds, monitor.trouble, forgive_seconds=system.checkpoint_seconds
         )
         self._planned_actors = plan.num_actors
+        self._memory_watch = MemoryWatch(config.system.memory_fraction)
+        self._buffer_bytes = 0
         self._actors = launch(config, plan, logs)
         monitor.watch_actors(lambda: self._supervisor.health(self._begun()))
         self._starts = dict(snapshot.starts) if snapshot else {}
@@ -107,6 +114,8 @@ class DistributedRun:
         Raises:
             RunFailed: if an actor failed for good.
         """
+        if self._memory_watch.due():
+            self._measure_memory()
         self._supervisor.step(timeout=0.5)
 
     def evaluate(
@@ -264,6 +273,7 @@ class DistributedRun:
     def _buffer_told(self, status: BufferStatus) -> None:
         # Its answers may overtake each other; only a restored buffer goes back.
         self._env_steps = max(self._env_steps, status.env_steps)
+        self._buffer_bytes = status.memory_bytes
         self._monitor.buffer(status)
 
     # Training and reanalysis: one stretch after another.
@@ -293,6 +303,29 @@ class DistributedRun:
         self._monitor.reanalysis(report)
         if not report.finished:
             self._reanalyze()
+
+    # Memory: every actor says what it holds, and the buffer becomes smaller before there is none left.
+
+    def _measure_memory(self) -> None:
+        for role in self._begun():
+            if not (role.down or self._pausing or self._supervisor.count(_MEASURE, role)):
+                told = partial(self._memory_told, role)
+                self._supervisor.submit(role, _MEASURE, measure, then=told, resend=False, endless=True)
+
+    def _memory_told(self, role: Role, memory: Memory) -> None:
+        held = self._buffer_bytes if role is self._actors.buffer else 0
+        decision = self._memory_watch.told(role.name, memory, held)
+        self._monitor.memory(self._memory_watch.fullest)
+        if decision.warning:
+            self._monitor.trouble(decision.warning)
+        if decision.halve_buffer:
+            self._supervisor.submit(self._actors.buffer, "halve", then=self._buffer_shed, resend=False)
+
+    def _buffer_shed(self, halved: bool) -> None:
+        if halved:
+            self._monitor.buffer_halved()
+        else:
+            self._memory_watch.buffer_is_smallest()
 
     # After a crash, the new process gets the newest snapshot on disk before anything else reaches it.
 

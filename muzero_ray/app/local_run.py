@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from muzero_ray.actors import build, names
 from muzero_ray.actors.buffer_meter import BufferMeter
 from muzero_ray.actors.examiner import Examiner
+from muzero_ray.actors.memory import give_back, measure
+from muzero_ray.app.memory_watch import ONE_PROCESS, MemoryWatch
 from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.core.config import Config
@@ -45,6 +47,7 @@ class LocalRun:
         self._reanalyzer = (
             build.make_reanalyzer(config, restarts[names.REANALYZE]) if config.reanalyze.ratio > 0 else None
         )
+        self._memory_watch = MemoryWatch(config.system.memory_fraction)
         self._spent = False
         if snapshot is not None:
             self._learner.load_bytes(snapshot.learner)
@@ -81,6 +84,8 @@ class LocalRun:
             self._publish()
             self._spent = True
         self._monitor.buffer(self._meter.status(self._buffer, self._limiter))
+        if self._memory_watch.due():
+            self._watch_memory()
 
     def evaluate(
         self, episodes: int, pairings: Sequence[Pairing], then: Callable[[EvaluationReport, Weights], None]
@@ -152,6 +157,18 @@ class LocalRun:
         if positions:
             self._monitor.reanalysis(ReanalyzeReport(positions, time.perf_counter() - began, 0.0, False))
         return positions > 0
+
+    def _watch_memory(self) -> None:
+        decision = self._memory_watch.told(ONE_PROCESS, measure(), self._buffer.memory_bytes)
+        self._monitor.memory(self._memory_watch.fullest)
+        if decision.warning:
+            self._monitor.trouble(decision.warning)
+        if decision.halve_buffer:
+            if self._buffer.halve(self._config.replay.min_steps):
+                give_back()
+                self._monitor.buffer_halved()
+            else:
+                self._memory_watch.buffer_is_smallest()
 
     def _publish(self) -> None:
         weights = self._learner.weights()

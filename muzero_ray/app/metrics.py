@@ -76,6 +76,8 @@ METRICS: dict[str, Metric] = {
     "queue/deliveries": Metric("deliveries", "of self-play, that wait for the buffer to take them or to go on"),
     "queue/batches": Metric("batches", "that are ready for the trainer"),
     "system/restarts": Metric("processes", "actors' processes started again since the head was started"),
+    "system/memory_share": Metric("share", "of its memory that is in use on the fullest machine, 1 being all"),
+    "system/memory_shed": Metric("times", "that the replay buffer gave half of its room back, for want of memory"),
     "system/memory": Metric("MB", "memory of all processes of the run, what they share counted once"),
 }
 """Every metric there is, by name: `group/what`."""

@@ -15,6 +15,7 @@ import psutil
 from muzero_ray.actors.names import role_of
 from muzero_ray.app.curve import Curve, EvaluationPoint
 from muzero_ray.app.live_view import LiveView, RecentRate, Status, bottleneck
+from muzero_ray.app.memory_watch import halved_in_words
 from muzero_ray.app.metrics import METRICS, MetricsWriter, evaluation_values
 from muzero_ray.app.ray_metrics import RayMetrics
 from muzero_ray.app.status_file import ActorHealth, State, StatusFile
@@ -83,6 +84,8 @@ class Monitor:
         self._rates = {name: RecentRate() for name in (*self._totals, "training_steps")}
         self._speeds: dict[str, float] = {}
         self._memory_mb = 0.0
+        self._memory_share = 0.0
+        self._shed = 0
         self._last_show = self._last_write = 0.0
 
     @property
@@ -174,6 +177,15 @@ class Monitor:
             )
         self._new_times["add"] += status.add_seconds
         self._new_times["sample"] += status.sample_seconds
+
+    def memory(self, share: float) -> None:
+        """So much of its memory is in use on the fullest machine, in [0, 1]."""
+        self._memory_share = share
+
+    def buffer_halved(self) -> None:
+        """The buffer gave half of its room back, for want of memory."""
+        self._shed += 1
+        self.trouble(halved_in_words(self._memory_share))
 
     def evaluation(self, env_steps: int, report: EvaluationReport) -> bool:
         """An evaluation of the weights at `env_steps`; answers whether it is the best so far."""
@@ -316,6 +328,8 @@ class Monitor:
             "queue/batches": self._batches_ready,
             "system/restarts": sum(found.restarts for found in health.values()),
             "system/memory": self._memory_mb,
+            "system/memory_share": self._memory_share,
+            "system/memory_shed": self._shed,
             **{_TIMED[what]: mean(times) for what, times in self._new_times.items() if times},
             **self._losses,
         }

@@ -283,6 +283,9 @@ class SystemConfig(Section):
     is asked. Then the run starts with as many actors as fit."""
     stall_seconds: float = Field(600.0, gt=0)
     """A role that does not answer for so long is named; after twice as long the run ends."""
+    memory_fraction: float = Field(0.9, gt=0, le=1)
+    """Share of a machine's memory, or of a container's, in use from which on the replay buffer lets its oldest half go
+    and whoever else holds most is named. Ray ends processes from 0.95 on. 1: never."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """From which level on the files in the run's folder `logs` are told: one for each actor, and one for the head."""
     max_restarts: int = Field(5, ge=0)
