@@ -16,8 +16,16 @@ DELIVERY = 4 * 8  # games per actor times moves of a segment, in tiny_config
 class ScriptedSupervisor:
     """Keeps the calls of the head until the test answers them."""
 
-    def __init__(self, *_):
+    def __init__(self, *_, **__):
         self.open = []
+
+    def begin(self, roles):
+        for role in roles:
+            role.down = False
+            role.restore()
+
+    def locate(self, role):
+        pass
 
     def submit(self, role, method, *args, then, **_):
         self.open.append((role, method, then))
@@ -35,15 +43,15 @@ class ScriptedSupervisor:
 @pytest.fixture
 def head(monkeypatch):
     """A head with a budget of two deliveries, one of which may be under way; and its supervisor."""
-    roles = [SimpleNamespace(name=name, restore=None) for name in ("buffer", "trainer", "storage", "self-play")]
-    buffer, trainer, storage, self_play = roles
+    names = ("buffer", "trainer", "storage", "evaluator", "self-play")
+    roles = [SimpleNamespace(name=name, restore=None, down=False, dispensable=False) for name in names]
     actors = SimpleNamespace(
-        buffer=buffer, trainer=trainer, storage=storage, self_play=[self_play], reanalyze=None, roles=roles
+        **dict(zip(names[:4], roles, strict=False)), self_play=[roles[4]], reanalyze=None, reserve=None, roles=roles
     )
     monkeypatch.setattr(distributed_run, "launch", lambda *_: actors)
     monkeypatch.setattr(distributed_run, "Supervisor", ScriptedSupervisor)
     config = tiny_config(train={"env_steps": 2 * DELIVERY}, replay={"min_steps": 8}, system={"max_pending": 1})
-    run = distributed_run.DistributedRun(config, Mock(), Mock(), Mock(), lambda: None, None)
+    run = distributed_run.DistributedRun(config, Mock(), Mock(num_actors=1), Mock(), lambda: None, None)
     run.script = run._supervisor
     return run
 
