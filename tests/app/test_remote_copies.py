@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -244,6 +245,8 @@ def test_run_is_copied_as_it_goes_and_goes_on_from_its_copies_in_a_new_folder(tm
     before = newest_checkpoint(folder)
     points = json.loads(folder.summary.read_text())["evaluations"]
     shutil.rmtree(tmp_path / "here")
+    while time.strftime("%Y-%m-%d--%H-%M-%S") == folder.path.name:  # runs are named by the second
+        time.sleep(0.1)
 
     options = ["--results", str(tmp_path / "there"), "--train.env-steps", "640"]
     assert cli.main(["train", "--resume", uri, *options]) == 0
