@@ -131,7 +131,8 @@ def test_actors_say_what_they_hold_and_the_buffer_gives_way(tmp_path, monkeypatc
     replay = {"shards": shards}
     folder = run_that_is_short_of_memory(tmp_path, monkeypatch, num_actors=1, replay=replay)
     told = capsys.readouterr().err
-    assert "of which trainer holds most" in told, "it alone has imported torch"
+    # Who that is depends on who has told twice by then: the trainer, busy, may not have before so short a run is over.
+    assert re.search(r"in use, of which \w+ holds most, 0\.\d GB: use ", told)
     assert re.search(r"memory is short .* the replay buffer gives half of its room back", told)
     if shards == 1:
         assert_went_on_with_half_of_its_buffer(folder, told)

@@ -111,7 +111,8 @@ def test_every_part_reaches_the_representation(part):
 @pytest.mark.parametrize("part", ["value", "reward", "policy", "turn", "consistency"])
 @pytest.mark.parametrize("spec", [BOARD, PLAIN_BOARD], ids=["board", "plain_board"])
 def test_every_part_reaches_the_representation_of_a_board(part, spec):
-    network = random_network(SMALL_CONV, dataclasses.replace(spec, alternating=False), consistency=True, seed=2)
+    # A predictor of so few numbers may be dead in a network that is drawn at random: of seeds 0 to 11 in 2, 8 and 9.
+    network = random_network(SMALL_CONV, dataclasses.replace(spec, alternating=False), consistency=True, seed=0)
     batch = random_batch(np.random.default_rng(0), num_actions=5, observation_shape=(2, 2, 3))
     loss_of(network, batch, only(part)).total.backward()
     assert network.representation_1.weight.grad.abs().max() > 1e-6
