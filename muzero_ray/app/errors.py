@@ -55,3 +55,26 @@ class RunFailed(Exception):
         self.method = method
         self.cause = cause
         self.gone = gone
+
+
+def cause_in_a_line(error: Exception) -> str:
+    """Where there is a traceback, its last line says what it was."""
+    lines = cause_in_words(error).splitlines()
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+
+
+def cause_in_words(error: Exception) -> str:
+    """The cause as its own author would tell it: with a traceback if it is our bug or a game's."""
+    if isinstance(error, RunFailed):
+        told = game_in_words(error.cause) if isinstance(error.cause, Exception) else None
+        if told:
+            return f"{error.role}: {told}"
+    elif told := game_in_words(error):
+        return told
+    if isinstance(error, RunFailed) and error.__cause__ is not None:
+        return f"{error}\n\n{error.__cause__}"
+    if isinstance(error, RunFailed):
+        return str(error)
+    import traceback
+
+    return "".join(traceback.format_exception(error)).rstrip()

@@ -9,8 +9,8 @@ from reference.tiny_runs import tiny_config
 from muzero_ray.app.checkpoint_reader import newest_checkpoint
 from muzero_ray.app.curve import Curve
 from muzero_ray.app.errors import RunFailed
-from muzero_ray.app.run import _Session
 from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.session import Session
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.app.stopping import StopRequest
 
@@ -43,7 +43,7 @@ def test_a_failed_run_is_saved_unless_a_holder_of_its_state_is_gone(tmp_path, ro
     active = FailingRun(RunFailed(role, "train", ValueError("the batch was bad"), gone=gone))
     told = []
     monitor = SimpleNamespace(seconds=1.0, event=lambda text: None, ended=lambda *how: told.append(how))
-    session = _Session(config, folder, active, monitor, Curve(folder.curve), StopRequest())
+    session = Session(config, folder, active, monitor, Curve(folder.curve), StopRequest())
     assert session.run() == 1
     assert active.asked == (role == "self_play_0" or not gone)
     if active.asked:

@@ -6,8 +6,7 @@ import pytest
 from reference.tiny_runs import write_game
 
 from muzero_ray.adapters.loading import load_game
-from muzero_ray.app.errors import RunFailed
-from muzero_ray.app.run import _cause_in_words
+from muzero_ray.app.errors import RunFailed, cause_in_words
 from muzero_ray.core.checked_game import CheckedGame, GameError
 
 FINE = "return np.zeros(2, dtype=np.float32), 0.0, False, False, {}"
@@ -25,7 +24,7 @@ def play(path: str) -> None:
 def in_one_process(path: str, ray_cluster) -> str:
     with pytest.raises(GameError) as caught:
         play(path)
-    return _cause_in_words(caught.value)
+    return cause_in_words(caught.value)
 
 
 def in_an_actor(path: str, ray_cluster) -> str:
@@ -40,7 +39,7 @@ def in_an_actor(path: str, ray_cluster) -> str:
     except ray_cluster.exceptions.RayTaskError as error:
         failed = RunFailed("self_play_0", "play", error.cause or error)
         failed.__cause__ = error
-        return _cause_in_words(failed)
+        return cause_in_words(failed)
     raise AssertionError("the game did not fail")
 
 

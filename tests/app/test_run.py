@@ -296,7 +296,7 @@ def test_third_ctrl_c_leaves_at_once_without_a_traceback(tmp_path, monkeypatch, 
 
 
 def test_signal_after_the_report_has_begun_lets_it_finish(tmp_path, monkeypatch):
-    monkeypatch.setattr(run.report, "write_summary", Signal(signal.SIGTERM, run.report.write_summary))
+    monkeypatch.setattr(report, "write_summary", Signal(signal.SIGTERM, report.write_summary))
     code, folder = start(tmp_path)
     assert code == 0
     assert json.loads(folder.summary.read_text())["finished"] is True

@@ -11,8 +11,8 @@ from reference.tiny_runs import tiny_config
 from muzero_ray.app import stopping
 from muzero_ray.app.checkpoint import list_checkpoints
 from muzero_ray.app.curve import Curve, EvaluationPoint
-from muzero_ray.app.run import _Session
 from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.session import Session
 from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.app.stopping import StopRequest, Wish
 
@@ -94,7 +94,7 @@ def make_session(tmp_path, during, *, in_one_process, **run):
         evaluation=evaluation,
         ended=ends.append,
     )
-    session = _Session(config, folder, active, monitor, curve, stop)
+    session = Session(config, folder, active, monitor, curve, stop)
     session.told, session.ends, session.folder, session.active = told, ends, folder, active
     return session
 
