@@ -59,7 +59,7 @@ class ReplayBufferActor:
 
         Args:
             delivery: trajectories; with `replay.shards`, a list of a reference to a list of them.
-            sender: the name of who played them; where there are shards, its games go to the same one.
+            sender: the name of who played them: its pieces are put into order, and go to the same shard.
         """
         await self._started.wait()
         self._limiter.inserted(await self._store.add(delivery, sender))

@@ -5,6 +5,7 @@ knows only how many there are: states are named by indices of all parts, see `re
 """
 
 import time
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from muzero_ray.actors.quarantine import Quarantine
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus
 from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory, Weights
+from muzero_ray.replay.piece_order import PieceOrder
 
 
 class ReplayShard:
@@ -38,6 +40,9 @@ class ReplayShard:
         self._fresh_values = build.FreshValues(config) if config.reanalyze.fresh_values else None
         self._meter = BufferMeter()
         self._quarantine = Quarantine(logs)
+        # As many others may be under way with a delivery, and when one of them has come, another.
+        patience = 2 * (config.system.max_pending - 1)
+        self._orders: defaultdict[str, PieceOrder] = defaultdict(lambda: PieceOrder(patience))  # by sender
 
     @property
     def mass(self) -> float:
@@ -49,16 +54,18 @@ class ReplayShard:
         """The largest priority that it knows of."""
         return self._buffer.max_priority
 
-    def add(self, trajectories: list[Trajectory], max_priority: float = 0.0) -> int:
-        """Stores a delivery; answers how many env steps were stored.
+    def add(self, delivery: list[Trajectory], sender: str, max_priority: float = 0.0) -> int:
+        """Stores a delivery, and what waited for it; answers how many env steps were stored.
 
         Args:
-            trajectories: whatever cannot be stored is set aside.
+            delivery: trajectories. What overtook its predecessor waits for it; what cannot be stored is set aside.
+            sender: the name of who played them.
             max_priority: the largest that any shard knows of, with which new states enter.
         """
         began = time.perf_counter()
         refused = self._quarantine.count
         self._buffer.raise_max_priority(max_priority)
+        trajectories = self._orders[sender].put(delivery)
         stored = [trajectory.num_steps for trajectory in trajectories if self._store(trajectory)]
         refused = self._quarantine.count - refused
         left_out = len(trajectories) - len(stored) - refused

@@ -69,7 +69,7 @@ class OneShard:
         self._shard.load(split_state(state, 1)[0])
 
     async def add(self, delivery: Delivery, sender: str) -> int:
-        return self._shard.add(delivery)  # type: ignore[arg-type]
+        return self._shard.add(delivery, sender)  # type: ignore[arg-type]
 
     async def sample(self, count: int, newest_version: int | None, ranks: int) -> tuple[Drawn, ...]:
         return tuple(self._shard.batches(count, newest_version) for _ in range(ranks))
@@ -147,7 +147,7 @@ class Shards:
         # All pieces of a game go to the same shard, or they could not be joined.
         home = self._homes.setdefault(sender, len(self._homes) % len(self._shards))
         highest = max(told.max_priority for told in self._told)
-        answers = await self._ask({home: ("add", *delivery, highest)})
+        answers = await self._ask({home: ("add", *delivery, sender, highest)})
         steps: int = await answers[home]
         return steps
 

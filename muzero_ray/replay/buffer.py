@@ -165,7 +165,7 @@ class ReplayBuffer:
 
         Returns:
             Whether it was stored. A piece that begins before the end of what is stored of its running
-            game is left out: after a crash, deliveries are repeated and may overtake each other.
+            game is left out: it came again, or so much too late that nobody waited for it (`piece_order.py`).
 
         Raises:
             ValueError: if the trajectory is malformed, or of another game. The buffer is then unchanged.

@@ -177,3 +177,16 @@ def test_a_call_that_was_given_up_leaves_the_others_their_turns():
         return counts
 
     assert asyncio.run(run()) == [4, 2]
+
+
+def test_deliveries_of_one_sender_that_overtake_each_other_are_stored_in_the_order_of_play():
+    pieces = [replace(game(4), first_step=first) for first in (4, 8, 0)]
+
+    async def run():
+        actor = ReplayBufferActor(config_for(system={"max_pending": 3}), num_actors=3)
+        await actor.start(None)
+        await actor.close_intake()  # nobody waits
+        statuses = [await actor.add([piece], "self_play_0") for piece in pieces]
+        return [status.num_steps for status in statuses], sum(status.trajectories_left_out for status in statuses)
+
+    assert asyncio.run(run()) == ([0, 0, 12], 0)
