@@ -208,22 +208,15 @@ def back_pressure(simulation: Simulation, seconds: float) -> dict[str, Any]:
     """Stops the trainer, waits until self-play has stopped, and looks whether anything grows from then on."""
     simulation.training = False
     simulation.window = Window()
-    quiet_since = [time.perf_counter(), 0]
-
-    def quiet() -> bool:
-        if simulation.window.deliveries > quiet_since[1] or simulation.supervisor.count("play"):
-            quiet_since[:] = time.perf_counter(), simulation.window.deliveries
-        return time.perf_counter() - quiet_since[0] > 2.0
-
     began = time.perf_counter()
-    simulation.run(120.0, until=quiet)
-    stopped, acknowledged, before = time.perf_counter() - began, simulation.window.deliveries, resident_mb()
+    still_since = _wait_until_still(simulation, seconds=2.0, at_most=120.0)
+    acknowledged, before = simulation.window.deliveries, resident_mb()
     simulation.run(seconds)
     after = resident_mb()
     status: BufferStatus = ray.get(simulation.buffer.handle.status.remote())
     return {
         "actors": simulation.num_actors,
-        "seconds until all waited": stopped - 2.0,
+        "seconds until all waited": still_since - began,
         "acknowledged after the stop": acknowledged,
         "acknowledged later": simulation.window.deliveries - acknowledged,
         "unacknowledged": simulation.unacknowledged(),
@@ -231,6 +224,31 @@ def back_pressure(simulation: Simulation, seconds: float) -> dict[str, Any]:
         "status": status,
         "grown MB": {name: round(after[name] - size, 1) for name, size in before.items() if name in after},
     }
+
+
+def _wait_until_still(simulation: Simulation, seconds: float, at_most: float) -> float:
+    """Waits until nobody trains or plays and the buffer, asked twice so many seconds apart, has stored no more.
+
+    Its answers tell a buffer at rest from one whose process merely gets no CPU.
+
+    Returns:
+        When it was asked first.
+    """
+
+    def at_work() -> int:
+        return simulation.supervisor.count("train") + simulation.supervisor.count("play")
+
+    def stored() -> int:
+        status: BufferStatus = ray.get(simulation.buffer.handle.status.remote())
+        return status.env_steps
+
+    deadline = time.perf_counter() + at_most
+    while True:
+        simulation.run(deadline - time.perf_counter(), until=lambda: not at_work())
+        since, before = time.perf_counter(), (stored(), simulation.window.deliveries)
+        simulation.run(seconds)
+        if ((stored(), simulation.window.deliveries) == before and not at_work()) or time.perf_counter() > deadline:
+            return since
 
 
 def cpu_seconds() -> Counter[str]:

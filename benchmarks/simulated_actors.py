@@ -15,6 +15,7 @@ from muzero_ray.core.types import SelfPlayReport, Trajectory, Weights
 
 PIECES_PER_GAME = 20
 """Deliveries after which a simulated game ends."""
+_VERSIONS_KEPT = 8
 _BATCHES_PER_REQUEST = 4  # as the trainer asks for
 
 
@@ -123,6 +124,9 @@ class SimulatedPlayers:
         self._storage = storage
         self._seconds = seconds
         self._players: dict[int, SimulatedGames] = {}
+        # Of the newest versions. Many actors of one process fetch the same object, as real ones never do, and where the
+        # last reference is dropped while an answer brings the next one, Ray may lose the object or never bring it.
+        self._references: dict[int, Any] = {}
 
     @ray.method(num_returns=2)
     async def play(self, index: int) -> tuple[list[Trajectory], SelfPlayReport | None]:
@@ -132,6 +136,7 @@ class SimulatedPlayers:
             answer = await self._storage.newest.remote(player.version, False)
             if answer is not None:
                 player.version, reference = answer
+                self._keep(player.version, reference)
                 await reference
             elif player.version < 0:
                 await asyncio.sleep(0.05)
@@ -139,6 +144,11 @@ class SimulatedPlayers:
             if self._seconds:
                 await asyncio.sleep(self._seconds)
             return player.delivery(), SelfPlayReport(self._games * self._moves, 0, player.version)
+
+    def _keep(self, version: int, reference: Any) -> None:
+        self._references.setdefault(version, reference)
+        while len(self._references) > _VERSIONS_KEPT:
+            del self._references[min(self._references)]
 
 
 @dataclass(frozen=True)
