@@ -90,13 +90,31 @@ class FakeRay:
 def test_self_play_spreads_over_the_nodes_and_what_is_checkpointed_stays_with_the_head(monkeypatch):
     fake = FakeRay()
     monkeypatch.setattr(topology, "ray", fake)
-    topology.launch(tiny_config(), Plan(num_actors=3, trainer_threads=1, device="cuda"))
+    topology.launch(tiny_config(), Plan(num_actors=3, trainer_threads=1, device="cuda", trainer_gpus=1.0))
     players = [options for name, options in fake.options.items() if name.startswith("self_play")]
     assert [(options["num_cpus"], options["scheduling_strategy"]) for options in players] == [(1, "SPREAD")] * 3
     for name in ("shared_storage", "replay_buffer", "trainer"):
         assert fake.options[name]["label_selector"] == {"ray.io/node-id": HEAD}
         assert fake.options[name]["fallback_strategy"][-1] == {"label_selector": {}}, "or the node's loss is the run's"
     assert fake.options["trainer"]["num_gpus"] == 1
+
+
+def test_each_role_gets_the_share_of_a_gpu_that_was_planned_for_it(monkeypatch):
+    fake = FakeRay()
+    monkeypatch.setattr(topology, "ray", fake)
+    shares = {"self_play": 0.2, "reanalyze": 0.1, "evaluate": 0.05}
+    config = tiny_config(**{section: {"num_gpus": share} for section, share in shares.items()})
+    topology.launch(config, Plan(num_actors=2, trainer_threads=1, device="cuda", trainer_gpus=0.45))
+    taken = {name: options.get("num_gpus", 0) for name, options in fake.options.items()}
+    assert taken == {
+        "self_play_0": 0.2,
+        "self_play_1": 0.2,
+        "reanalyze": 0.1,
+        "evaluator": 0.05,
+        "trainer": 0.45,
+        "shared_storage": 0,
+        "replay_buffer": 0,
+    }
 
 
 @pytest.mark.ray

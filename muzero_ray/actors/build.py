@@ -18,7 +18,11 @@ from muzero_ray.mcts.planner import Planner, make_planner
 from muzero_ray.play.acting_model import ActingModel
 from muzero_ray.play.reanalyze import Reanalyzer
 from muzero_ray.play.self_play import SelfPlayer
+from muzero_ray.play.self_play_groups import SelfPlayGroups
 from muzero_ray.replay.buffer import ReplayBuffer
+
+GPU = "cuda"
+"""Where networks work that take a share of a GPU."""
 
 
 class Agent:
@@ -28,14 +32,20 @@ class Agent:
         make_game: makes one more game.
         spec: of the game.
         planner: the search, with this configuration's options.
-        model: the network, in the engine that suits it.
+        model: the network, in the engine that suits it; on a GPU if it has a share of one.
     """
 
-    def __init__(self, config: Config, weights: Weights | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        weights: Weights | None = None,
+        gpus: float = 0.0,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.make_game: Callable[[], Game] = load_game(config.game)
         self.spec = game_spec(self.make_game)
         self.planner: Planner = make_planner(config.search, self.spec.value_bounds)
-        self.model = make_model(config, self.spec)
+        self.model = make_model(config, self.spec, gpus, say)
         if weights is not None:
             self.model.set_weights(weights)
 
@@ -49,29 +59,78 @@ def game_spec(make_game: Callable[[], Game]) -> GameSpec:
         game.close()
 
 
-def make_model(config: Config, spec: GameSpec) -> ActingModel:
-    """The network as a search model: compiled for MLPs on a CPU, torch for everything else."""
+def make_model(
+    config: Config, spec: GameSpec, gpus: float = 0.0, say: Callable[[str], None] = lambda _: None
+) -> ActingModel:
+    """The network as a search model: compiled for MLPs on a CPU, torch for everything else.
+
+    Args:
+        config: of the run.
+        spec: of the game.
+        gpus: share of a GPU that it has; 0: it works on the CPU.
+        say: told in sentences what of a GPU cannot be used.
+
+    Raises:
+        ValueError: if it has a share of a GPU, and there is none.
+    """
     # Where players take turns, the state reached is worth to the mover minus what it is worth to the next.
     discount = -config.train.discount if spec.num_players == 2 else config.train.discount
+    if gpus > 0:
+        from muzero_ray.nn.hardware import usable_device, usable_precision
+        from muzero_ray.nn.networks import build_network
+        from muzero_ray.nn.resident import ResidentModel
+
+        precision = usable_precision(config.system.precision, usable_device(GPU))
+        if precision.note:
+            say(precision.note)
+        network = build_network(config.network, spec, consistency=False)
+        return ResidentModel(network, discount, GPU, dtype=precision.dtype, say=say)
     if config.system.engine == "torch" or config.network.kind != "mlp":
         from muzero_ray.nn.inference import TorchModel
         from muzero_ray.nn.networks import build_network
 
-        return TorchModel(build_network(config.network, spec, consistency=False), discount, device="cpu")
+        return TorchModel(build_network(config.network, spec, consistency=False), discount)
     from muzero_ray.engine.mlp import CompiledMLP
 
     return CompiledMLP(config.network, spec, discount)
 
 
-def make_self_player(config: Config, index: int, restart: int) -> SelfPlayer:
-    """Self-play actor number `index`, started for the `restart`-th time (0: the first)."""
-    agent = Agent(config)
+def make_self_player(
+    config: Config, index: int, restart: int, say: Callable[[str], None] = lambda _: None
+) -> SelfPlayer | SelfPlayGroups:
+    """Self-play actor number `index`, started for the `restart`-th time (0: the first).
+
+    Args:
+        config: of the run.
+        index: of the actor.
+        restart: how often it was started before.
+        say: told in sentences what of a GPU cannot be used.
+    """
+    seed = role_seed(config.seed, "self_play", index, restart)
+    # Game ids stay unique in a run: 2**32 games for each start of each of 2**20 actors.
+    first_id = ((restart << 20) | index) << 32
+    games, groups = config.self_play.games_per_actor, config.self_play.groups
+    if groups == 1:
+        return _make_player(config, games, seed, first_id, say)
+    sizes = [games // groups + (group < games % groups) for group in range(groups)]
+    return SelfPlayGroups(
+        [
+            _make_player(config, size, own_seed, first_id + group * (2**32 // groups), say)
+            for group, (size, own_seed) in enumerate(zip(sizes, seed.spawn(groups), strict=True))
+        ]
+    )
+
+
+def _make_player(
+    config: Config, num_games: int, seed: np.random.SeedSequence, game_id_start: int, say: Callable[[str], None]
+) -> SelfPlayer:
     options = config.self_play
+    agent = Agent(config, gpus=options.num_gpus, say=say)
     return SelfPlayer(
         agent.make_game,
         agent.planner,
         agent.model,
-        num_games=options.games_per_actor,
+        num_games=num_games,
         noise_scale=options.noise_scale,
         temperature=options.temperature,
         temperature_moves=options.temperature_moves,
@@ -79,15 +138,14 @@ def make_self_player(config: Config, index: int, restart: int) -> SelfPlayer:
         random_opening_moves=options.random_opening_moves,
         resign_value=options.resign_value,
         resign_exempt=options.resign_exempt,
-        seed=role_seed(config.seed, "self_play", index, restart),
-        # Game ids stay unique in a run: 2**32 games for each start of each of 2**20 actors.
-        game_id_start=((restart << 20) | index) << 32,
+        seed=seed,
+        game_id_start=game_id_start,
     )
 
 
 def make_reanalyzer(config: Config, restart: int) -> Reanalyzer:
     """The role that searches stored positions again."""
-    agent = Agent(config)
+    agent = Agent(config, gpus=config.reanalyze.num_gpus)
     return Reanalyzer(
         agent.planner,
         agent.model,

@@ -26,7 +26,7 @@ class Examiner:
     """
 
     def __init__(self, config: Config) -> None:
-        self.agent = build.Agent(config)
+        self.agent = build.Agent(config, gpus=config.evaluate.num_gpus)
         self._config = config
         self._ladder = make_ladder(config, self.agent) if self.agent.spec.num_players == 2 else None
 
@@ -63,7 +63,7 @@ def make_ladder(config: Config, agent: build.Agent) -> Ladder:
     names = [name.strip() for name in config.evaluate.opponents.split(",") if name.strip()]
     return Ladder(
         agent.make_game,
-        lambda: build.make_model(config, agent.spec),
+        lambda: build.make_model(config, agent.spec, config.evaluate.num_gpus),
         [OpponentPlayer(lambda name=name: make_opponent(name, game)) for name in names],  # type: ignore[misc]
         earlier_agents=config.evaluate.earlier_agents,
         num_simulations=config.evaluate.num_simulations,

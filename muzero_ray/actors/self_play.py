@@ -8,10 +8,11 @@ from typing import Any
 import ray
 
 from muzero_ray.actors import build, names
+from muzero_ray.actors.gpu_check import slower_on_gpu
 from muzero_ray.actors.logs import Logs, start_logging
 from muzero_ray.actors.shared_storage import WeightsReader, register
 from muzero_ray.core.config import Config
-from muzero_ray.core.types import SelfPlayReport, Trajectory
+from muzero_ray.core.types import SelfPlayReport, Trajectory, Weights
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,11 @@ class SelfPlay:
         self._name = f"SelfPlay({index}, {config.game})"
         self._moves = config.self_play.segment_moves
         restart = register(storage, names.self_play(index))
-        self._player = build.make_self_player(config, index, restart)
+        self._config = config
+        self._notes: list[str] = []
+        self._player = build.make_self_player(config, index, restart, self._notes.append)
         self._weights = WeightsReader(storage)
+        self._is_checked = config.self_play.num_gpus == 0
         logger.info("plays %s, started before: %d times", config.game, restart)
 
     @ray.method(num_returns=2)
@@ -39,6 +43,7 @@ class SelfPlay:
         weights = self._weights.read()
         if weights is not None:
             self._player.set_weights(weights, self._weights.version)
+            self._check_gpu(weights)
         elif self._weights.version < 0:
             time.sleep(0.05)  # the trainer is still starting; the head asks again
             return [], None
@@ -46,7 +51,14 @@ class SelfPlay:
         trajectories, report = self._player.play(self._moves)
         told = "played %d env steps in %d pieces with weights %d"
         logger.debug(told, report.env_steps, len(trajectories), report.weights_version)
-        return trajectories, replace(report, seconds={**report.seconds, "weights": waited})
+        notes, self._notes[:] = tuple(self._notes), []
+        return trajectories, replace(report, seconds={**report.seconds, "weights": waited}, notes=notes)
+
+    def _check_gpu(self, weights: Weights) -> None:
+        if not self._is_checked:
+            self._is_checked = True
+            if note := slower_on_gpu(self._config, weights):
+                self._notes.append(note)
 
     def __repr__(self) -> str:
         return self._name

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import RayError
 
 from muzero_ray.actors import names
+from muzero_ray.app import gpu_shares
 from muzero_ray.app.errors import UserError
 from muzero_ray.core.config import Config, SystemConfig
 
@@ -52,6 +53,8 @@ class Plan:
     trainer_ranks: int = 1
     max_actors: int = 0  # self-play actors when machines have joined; fewer than `num_actors`: none are added
     reserved_cpus: int = 0  # on the trainer's node, of which self-play may have none
+    trainer_gpus: float = 0.0  # of each rank
+    games_on_gpu: tuple[int, float] | None = None  # of each self-play actor, and its share of a GPU, if it has one
 
     @property
     def most_actors(self) -> int:
@@ -62,9 +65,13 @@ class Plan:
         actors, threads = _count(self.num_actors, "self-play actor"), _count(self.trainer_threads, "thread")
         if self.most_actors > self.num_actors:
             actors += f" (up to {self.most_actors} as machines come)"
+        if self.games_on_gpu is not None:
+            games, share = self.games_on_gpu
+            actors += f" x {games} games on {share:g} GPU each"
+        where = f"{self.trainer_gpus:g} GPU" if 0 < self.trainer_gpus < 1 else self.device
         if self.trainer_ranks == 1:
-            return f"{actors}, trainer on {self.device} with {threads}"
-        return f"{actors}, {self.trainer_ranks} trainer ranks on {self.device} with {threads} each"
+            return f"{actors}, trainer on {where} with {threads}"
+        return f"{actors}, {self.trainer_ranks} trainer ranks on {where} with {threads} each"
 
 
 def connect(config: Config) -> Cluster:
@@ -191,10 +198,18 @@ def make_plan(config: Config, cluster: Cluster) -> Plan:
             f"num_actors: {num_actors} self-play actors need {num_actors} CPUs, but the cluster has {cluster.cpus} "
             f"on {_count(cluster.nodes, 'node')}; use --num-actors {cluster.cpus} or fewer"
         )
+    plan = Plan(
+        num_actors,
+        config.system.trainer_threads,
+        device,
+        ranks,
+        trainer_gpus=gpu_shares.trainer_share(config, device, cluster.gpus, num_actors),
+        games_on_gpu=(config.self_play.games_per_actor, share) if (share := config.self_play.num_gpus) > 0 else None,
+    )
     if not cluster.may_grow:
-        return Plan(num_actors, config.system.trainer_threads, device, ranks)
+        return plan
     reserved = spare if num_actors + spare <= cluster.cpus else 0
-    return Plan(num_actors, config.system.trainer_threads, device, ranks, most, reserved)
+    return replace(plan, max_actors=most, reserved_cpus=reserved)
 
 
 def _request_cpus(count: int) -> None:

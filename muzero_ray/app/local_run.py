@@ -43,7 +43,9 @@ class LocalRun:
         self._fresh_values = build.FreshValues(config) if config.reanalyze.fresh_values else None
         self._limiter = build.make_rate_limiter(config, num_actors=1)
         self._meter = BufferMeter()
-        self._player = build.make_self_player(config, 0, restarts[names.self_play(0)])
+        self._player = build.make_self_player(
+            config, 0, restarts[names.self_play(0)], lambda note: monitor.trouble(note)
+        )
         self._reanalyzer = (
             build.make_reanalyzer(config, restarts[names.REANALYZE]) if config.reanalyze.ratio > 0 else None
         )

@@ -80,6 +80,7 @@ class Monitor:
         self._new_returns: list[float] = []
         self._new_lengths: list[int] = []
         self._messages: deque[str] = deque(maxlen=20)
+        self._notes_told: set[str] = set()
         self._totals = dict.fromkeys(("env_steps", "simulations", "self_play", "train", "wait", "reanalyze"), 0.0)
         self._rates = {name: RecentRate() for name in (*self._totals, "training_steps")}
         self._speeds: dict[str, float] = {}
@@ -134,6 +135,9 @@ class Monitor:
         if self._totals["env_steps"] == 0:
             seconds = time.time() - psutil.Process().create_time()
             self.event(f"the first env steps came {seconds:.1f} s after the command")
+        for note in set(report.notes) - self._notes_told:  # every actor may say the same
+            self._notes_told.add(note)
+            self.trouble(note)
         self._totals["env_steps"] += report.env_steps
         self._totals["simulations"] += report.simulations
         self._totals["self_play"] += sum(report.seconds.values())

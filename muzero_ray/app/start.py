@@ -15,6 +15,7 @@ from muzero_ray.actors.logs import Logs
 from muzero_ray.adapters.loading import load_game
 from muzero_ray.app.checkpoint_reader import Checkpoint, CheckpointError, newest_checkpoint
 from muzero_ray.app.errors import UserError
+from muzero_ray.app.gpu_shares import asked_for
 from muzero_ray.app.local_run import LocalRun
 from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.ray_metrics import RayMetrics
@@ -54,6 +55,8 @@ def one_process(config: Config) -> Callable[[Monitor, Snapshot | None], Run]:
     device, threads = config.system.device, config.system.trainer_threads
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("system.device: cuda was asked for, but torch finds no GPU; use --system.device cpu")
+    if (asked := asked_for(config)) and not torch.cuda.is_available():
+        raise UserError(f"{asked}: torch finds no GPU; use 0")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     say(f"plan             everything in this process, training on {device}, threads: {threads}")

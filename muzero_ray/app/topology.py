@@ -78,7 +78,11 @@ def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
 
     def self_play(index: int) -> Role:
         return actor(
-            *(names.self_play(index), SelfPlay, config, index), num_cpus=1, scheduling_strategy="SPREAD", **where.work
+            *(names.self_play(index), SelfPlay, config, index),
+            num_cpus=1,
+            num_gpus=config.self_play.num_gpus,
+            scheduling_strategy="SPREAD",
+            **where.work,
         )
 
     spec = build.game_spec(load_game(config.game))
@@ -86,7 +90,7 @@ def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
         # First, since everybody waits for its first weights, and it for torch.
         trainer=actor(
             *(names.TRAINER, Trainer, config, spec, plan.device, plan.trainer_threads),
-            num_gpus=1 if plan.device == "cuda" else 0,
+            num_gpus=plan.trainer_gpus,
             **where.state,
         ),
         storage=actor(names.STORAGE, SharedStorage, max_concurrency=1000 + plan.most_actors, **where.state),
@@ -98,8 +102,17 @@ def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
         ),
         reserve=_reserve(plan.reserved_cpus, where.home) if plan.reserved_cpus else None,
         self_play=tuple(self_play(index) for index in range(plan.most_actors)),
-        reanalyze=actor(names.REANALYZE, Reanalyze, config, **where.work) if config.reanalyze.ratio > 0 else None,
-        evaluator=actor(names.EVALUATOR, Evaluator, config, beside={WATCH: 1}, **where.examination),
+        reanalyze=(
+            actor(names.REANALYZE, Reanalyze, config, num_gpus=config.reanalyze.num_gpus, **where.work)
+            if config.reanalyze.ratio > 0
+            else None
+        ),
+        evaluator=actor(
+            *(names.EVALUATOR, Evaluator, config),
+            num_gpus=config.evaluate.num_gpus,
+            beside={WATCH: 1},
+            **where.examination,
+        ),
     )
 
 

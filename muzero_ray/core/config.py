@@ -110,6 +110,12 @@ class SelfPlayConfig(Section):
 
     games_per_actor: int = Field(32, ge=1)
     """Games that one actor plays at once, with one batched search per move."""
+    num_gpus: float = Field(0.0, ge=0, le=1)
+    """Share of a GPU that each actor takes, on which its network then works. 0: on the CPU, where small networks are
+    faster."""
+    groups: int = Field(1, ge=1)
+    """Groups into which an actor's games are divided, each with a search and a thread of its own. With two, the GPU
+    works for one while the other's trees are searched and its games are stepped."""
     segment_moves: int = Field(16, ge=1)
     """Moves of every game between two deliveries to the replay buffer (and two looks for newer weights)."""
     noise_scale: tuple[float, float] = (0.0, 1.0)
@@ -224,6 +230,8 @@ class ReanalyzeConfig(Section):
     """Exploration noise of these searches; see `self_play.noise_scale`."""
     weights: Literal["newest", "target"] = "newest"
     """Whether to search with the newest weights or with the steadier target weights."""
+    num_gpus: float = Field(0.0, ge=0, le=1)
+    """Share of a GPU that these searches take; see `self_play.num_gpus`."""
 
 
 class EvaluateConfig(Section):
@@ -242,6 +250,8 @@ class EvaluateConfig(Section):
     between them ("random,uct:100"). They are the fixed points of the Elo scale, the first of them at 0."""
     earlier_agents: int = Field(3, ge=0)
     """Two players: how many earlier selves it meets in each evaluation."""
+    num_gpus: float = Field(0.0, ge=0, le=1)
+    """Share of a GPU that evaluations take; see `self_play.num_gpus`."""
     video: bool = True
     """Write a video of one episode of the final agent at the end of the run."""
 
@@ -254,7 +264,7 @@ class SystemConfig(Section):
     engine: Literal["auto", "compiled", "torch"] = "auto"
     """Inference of the acting side; auto: compiled for an MLP on a CPU (about ten times faster), torch otherwise."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Numbers in which the trainer's GPU multiplies; weights and losses are float32 in any case. auto: bfloat16 where
+    """Numbers in which GPUs multiply; weights, latent states and losses are float32 in any case. auto: bfloat16 where
     the GPU has it. Without it, and on CPUs, float32 is taken and the reason printed."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether the trainer compiles the network and its loss (`torch.compile`), for a minute or two at the start. auto:
@@ -334,6 +344,11 @@ class Config(Section):
             problems.append(
                 f"train.batch_size ({self.train.batch_size}) must be a multiple of train.num_gpus "
                 f"({self.train.num_gpus}), each of which takes its share"
+            )
+        if self.self_play.groups > self.self_play.games_per_actor:
+            problems.append(
+                f"self_play.groups ({self.self_play.groups}) must not exceed "
+                f"self_play.games_per_actor ({self.self_play.games_per_actor})"
             )
         if self.train.num_gpus > 1 and self.num_actors == 0:
             problems.append(

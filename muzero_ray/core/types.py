@@ -186,3 +186,4 @@ class SelfPlayReport:
     resigned: int = 0  # games given up
     resignations_tested: int = 0  # games that would have been, but were played on
     resignations_false: int = 0  # those of them that were not lost
+    notes: tuple[str, ...] = ()  # what the user should know of how it is played, in sentences

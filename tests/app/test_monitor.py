@@ -158,6 +158,13 @@ def test_events_and_troubles_are_logged_with_their_levels(watched, caplog):
     ]
 
 
+def test_what_every_actor_says_of_its_gpu_is_told_once(watched, caplog):
+    monitor = watched[0]
+    for notes in (("it is slow",), ("it is slow", "it has no bfloat16"), ()):
+        monitor.self_play(SelfPlayReport(32, 128, 60, notes=notes))
+    assert [record.getMessage() for record in caplog.records] == ["it is slow", "it has no bfloat16"]
+
+
 def test_memory_that_processes_share_counts_once():
     store = (90, 60)
     reader = (50, 10)

@@ -6,8 +6,8 @@ import torch
 from muzero_ray.core.config import NetworkConfig
 from muzero_ray.core.game import GameSpec
 from muzero_ray.nn.hardware import OutOfGpuMemory, compiles, memory_told, usable_device, usable_precision
-from muzero_ray.nn.inference import TorchModel
 from muzero_ray.nn.networks import build_network
+from muzero_ray.nn.resident import ResidentModel
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -45,7 +45,7 @@ def test_search_refuses_it_too(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     network = build_network(NetworkConfig(), GameSpec(observation_shape=(4,), num_actions=2), consistency=False)
     with pytest.raises(ValueError, match=r"system.device: 'cuda' needs a GPU"):
-        TorchModel(network, discount=1.0, device="cuda")
+        ResidentModel(network, discount=1.0)
 
 
 def test_a_gpu_beyond_the_last_one_is_refused(gpu):

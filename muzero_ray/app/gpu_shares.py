@@ -1,0 +1,49 @@
+"""How the cluster's GPUs are divided: what self-play, reanalysis and evaluation ask for; the trainer has the rest."""
+
+import math
+
+from muzero_ray.app.errors import UserError
+from muzero_ray.core.config import Config
+
+_LEAST = 0.1
+"""Share of a GPU below which a trainer is not worth starting."""
+
+
+def trainer_share(config: Config, device: str, gpus: int, num_actors: int) -> float:
+    """GPUs that each trainer rank takes: one, or what the others leave of the only one; 0 on CPUs.
+
+    Args:
+        config: of the run.
+        device: of the trainer, "cpu" or "cuda".
+        gpus: of the cluster.
+        num_actors: self-play actors that begin with the run.
+
+    Raises:
+        UserError: if more is asked for than there is, with what to lower.
+    """
+    asked = asked_for(config)
+    if asked and gpus == 0:
+        raise UserError(f"{asked}: the cluster has no GPU; use 0")
+    reanalyze = config.reanalyze.num_gpus if config.reanalyze.ratio > 0 else 0.0
+    acting = num_actors * config.self_play.num_gpus + reanalyze + config.evaluate.num_gpus
+    ranks = config.train.num_gpus if device == "cuda" else 0
+    left = math.floor(100 * (gpus - acting) + 1e-6) / 100  # Ray knows shares of a hundredth, and rounding errors do not
+    if left >= ranks:
+        return 1.0 if ranks else 0.0
+    if ranks == 1 and left >= _LEAST:
+        return left
+    training = f", and the trainer needs {ranks if ranks > 1 else _LEAST}" if ranks else ""
+    raise UserError(
+        f"{asked}: {num_actors} self-play actors, reanalysis and evaluation take {acting:g} GPUs{training}, but the "
+        f"cluster has {gpus}; lower these shares, or --num-actors"
+    )
+
+
+def asked_for(config: Config) -> str:
+    """The options that ask for shares of GPUs, with their values, for people to read; empty if none does."""
+    shares = {
+        "self_play": config.self_play.num_gpus,
+        "reanalyze": config.reanalyze.num_gpus,
+        "evaluate": config.evaluate.num_gpus,
+    }
+    return ", ".join(f"{name}.num_gpus {share:g}" for name, share in shares.items() if share > 0)

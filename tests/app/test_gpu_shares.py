@@ -1,0 +1,73 @@
+"""GPUs are divided as was asked for, the trainer has the rest, and who asks for too much is told what to lower."""
+
+import re
+
+import pytest
+
+from muzero_ray.app import cluster
+from muzero_ray.app.cluster import Cluster
+from muzero_ray.app.errors import UserError
+from muzero_ray.app.gpu_shares import trainer_share
+from muzero_ray.core.config import Config
+
+
+def config_with(
+    self_play: float = 0.0, reanalyze: float = 0.0, evaluate: float = 0.0, ranks: int = 1, **more
+) -> Config:
+    return Config(
+        train={"num_gpus": ranks},
+        self_play={"num_gpus": self_play},
+        reanalyze={"num_gpus": reanalyze, **more},
+        evaluate={"num_gpus": evaluate},
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "gpus", "actors", "share"),
+    [
+        (config_with(), 1, 8, 1.0),
+        (config_with(0.25), 1, 2, 0.5),
+        (config_with(0.1, 0.1, 0.1), 1, 7, 0.1),  # 0.1 * 7 + 0.2 is a little more than 0.9 in floating point
+        (config_with(0.3, 0.05, 0.05), 1, 1, 0.6),
+        (config_with(0.5, ratio=0.0), 1, 1, 0.5),
+        (config_with(0.2, reanalyze=0.2, ratio=0.0), 1, 2, 0.6),  # nobody reanalyzes
+        (config_with(0.25), 2, 4, 1.0),
+        (config_with(0.25), 2, 6, 0.5),
+        (config_with(1.0, ranks=2), 4, 2, 1.0),
+    ],
+)
+def test_the_trainer_has_a_gpu_or_what_the_others_leave_of_it(config, gpus, actors, share):
+    assert trainer_share(config, "cuda", gpus, actors) == share
+
+
+def test_a_trainer_on_cpus_takes_none():
+    assert trainer_share(config_with(0.5), "cpu", 1, 2) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("config", "device", "gpus", "actors", "sentence"),
+    [
+        (config_with(0.5), "cpu", 0, 2, "self_play.num_gpus 0.5: the cluster has no GPU; use 0"),
+        (
+            config_with(0.25, evaluate=0.1),
+            "cuda",
+            1,
+            4,
+            "self_play.num_gpus 0.25, evaluate.num_gpus 0.1: 4 self-play actors, reanalysis and evaluation take 1.1 "
+            "GPUs, and the trainer needs 0.1, but the cluster has 1; lower these shares, or --num-actors",
+        ),
+        (config_with(0.25), "cuda", 1, 4, "take 1 GPUs, and the trainer needs 0.1, but the cluster has 1;"),
+        (config_with(0.5, ranks=2), "cuda", 2, 1, "take 0.5 GPUs, and the trainer needs 2, but the cluster has 2;"),
+        (config_with(0.75), "cpu", 1, 2, "take 1.5 GPUs, but the cluster has 1;"),
+    ],
+)
+def test_who_asks_for_too_much_is_told_what_to_lower(config, device, gpus, actors, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        trainer_share(config, device, gpus, actors)
+
+
+def test_the_plan_says_who_has_how_much_of_a_gpu():
+    config = Config(num_actors=2, self_play={"num_gpus": 0.25, "games_per_actor": 256})
+    plan = cluster.make_plan(config, Cluster(nodes=1, cpus=8, gpus=1, dashboard="", ours=True))
+    assert str(plan) == "2 self-play actors x 256 games on 0.25 GPU each, trainer on 0.5 GPU with 1 thread"
+    assert plan.trainer_gpus == 0.5

@@ -1,0 +1,154 @@
+"""The model for GPUs says what the one for CPUs does. On a CPU all but its graphs is tried; on a GPU, these too."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from reference.networks import BOARD, CAPTURES, SMALL, SMALL_CONV, SPEC, random_network
+
+from muzero_ray.core.config import NetworkConfig
+from muzero_ray.core.game import GameSpec
+from muzero_ray.nn.inference import TorchModel
+from muzero_ray.nn.networks import to_weights
+from muzero_ray.nn.resident import ResidentModel
+
+FRAMES = GameSpec(observation_shape=(1, 20, 20), num_actions=4, observation_dtype="uint8", frame_stack=2)
+SMALL_IMAGE = NetworkConfig(kind="image", channels=4, blocks=1, head_size=7)
+SCALAR = SMALL.model_copy(update={"value_head": "scalar"})
+CASES = {
+    "vector": (SMALL, SPEC),
+    "scalar": (SCALAR, SPEC),
+    "turns": (SMALL, CAPTURES),
+    "board": (SMALL_CONV, BOARD),
+    "frames": (SMALL_IMAGE, FRAMES),
+}
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def observations_of(spec: GameSpec, count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    if spec.observation_dtype == "uint8":
+        return rng.integers(0, 256, (count, *spec.input_shape)).astype(np.uint8)
+    return rng.normal(size=(count, *spec.input_shape)).astype(np.float32)
+
+
+def answers(model, spec: GameSpec, count: int, *, nodes: int = 6, seed: int = 0) -> list[np.ndarray]:
+    """All that a model says along one random tree."""
+    rng = np.random.default_rng(seed)
+    said = [*dataclasses.astuple(model.initial(observations_of(spec, count, seed), nodes))]
+    for node in range(1, nodes):
+        parents = rng.integers(0, node, count).astype(np.int32)
+        actions = rng.integers(0, spec.num_actions, count).astype(np.int32)
+        said += [array.copy() for array in dataclasses.astuple(model.recurrent(parents, actions, node))]
+    return said
+
+
+def assert_alike(said, expected, tolerance: float = 1e-4) -> None:
+    assert len(said) == len(expected)
+    for got, wanted in zip(said, expected, strict=True):
+        assert (got.shape, got.dtype) == (wanted.shape, wanted.dtype)
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * max(1.0, np.abs(wanted).max()))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("case", CASES)
+def test_it_says_what_the_model_for_cpus_says(case, device):
+    config, spec = CASES[case]
+    model = ResidentModel(random_network(config, spec), 0.9, device)
+    expected = answers(TorchModel(random_network(config, spec), 0.9), spec, 5)
+    assert_alike(answers(model, spec, 5), expected, 1e-3 if device == "cuda" else 1e-5)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_searches_of_several_sizes_take_turns(device):
+    config, spec = CASES["board"]
+    model = ResidentModel(random_network(config, spec), -1.0, device)
+    for seed, (count, nodes) in enumerate([(3, 4), (1, 4), (3, 9), (8, 2), (3, 4), (1, 12)]):
+        expected = answers(TorchModel(random_network(config, spec), -1.0), spec, count, nodes=nodes, seed=seed)
+        assert_alike(answers(model, spec, count, nodes=nodes, seed=seed), expected, 1e-3)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_new_weights_are_used_from_the_next_search_on(device):
+    config, spec = CASES["frames"]
+    model = ResidentModel(random_network(config, spec, seed=1), 0.9, device)
+    before = answers(model, spec, 4)
+    model.set_weights(to_weights(random_network(config, spec, seed=2)))
+    assert_alike(answers(model, spec, 4), answers(TorchModel(random_network(config, spec, seed=2), 0.9), spec, 4), 1e-3)
+    assert not np.allclose(before[0], answers(model, spec, 4)[0])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_bfloat16_is_near_and_its_latent_states_are_not_rounded(device):
+    config, spec = CASES["board"]
+    model = ResidentModel(random_network(config, spec), 0.9, device, dtype=torch.bfloat16)
+    said, expected = answers(model, spec, 5), answers(TorchModel(random_network(config, spec), 0.9), spec, 5)
+    assert_alike(said, expected, 0.1)
+    assert not all(np.allclose(got, wanted, atol=1e-6) for got, wanted in zip(said, expected, strict=True))
+    latents = model._search._latents
+    assert latents.dtype == torch.float32
+    assert not torch.equal(latents, latents.bfloat16().float())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_answers_are_not_changed_by_the_next_question(device):
+    config, spec = CASES["vector"]
+    model = ResidentModel(random_network(config, spec), 0.9, device)
+    model.initial(observations_of(spec, 3), 3)
+    first = model.recurrent(np.zeros(3, np.int32), np.array([0, 1, 2], np.int32), 1)
+    kept = [array.copy() for array in dataclasses.astuple(first)]
+    model.recurrent(np.array([1, 0, 1], np.int32), np.array([3, 3, 3], np.int32), 2)
+    for now, then in zip(dataclasses.astuple(first), kept, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_threads_that_search_side_by_side_do_not_disturb_each_other(device):
+    config, spec = CASES["board"]
+    models = [ResidentModel(random_network(config, spec, seed=seed), 0.9, device) for seed in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        found = [
+            list(threads.map(lambda model, seed: answers(model, spec, 6, nodes=20, seed=seed), models, range(3)))
+            for _ in range(5)
+        ][-1]
+    for seed, said in enumerate(found):
+        expected = answers(TorchModel(random_network(config, spec, seed=seed), 0.9), spec, 6, nodes=20, seed=seed)
+        assert_alike(said, expected, 1e-3)
+
+
+def test_memory_of_few_shapes_is_kept():
+    config, spec = CASES["vector"]
+    model = ResidentModel(random_network(config, spec), 0.9, "cpu")
+    for count in range(1, 40):
+        model.initial(observations_of(spec, count), 2)
+    assert len(model._searches) == 16
+    assert [shape[0][0] for shape in model._searches] == list(range(24, 40))
+
+
+def test_where_graphs_fail_the_reason_is_told_once_and_the_search_goes_on(monkeypatch):
+    class Broken:
+        def __init__(self) -> None:
+            raise RuntimeError("CUDA error: out of luck\nand a page of advice")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Broken)
+    config, spec = CASES["vector"]
+    told: list[str] = []
+    model = ResidentModel(random_network(config, spec), 0.9, "cpu", say=told.append)
+    model._record, model._stream = True, object()  # as on a GPU, until something of one is asked for
+    model._queue = lambda: torch.inference_mode()
+    model.wait = lambda: None
+    assert_alike(answers(model, spec, 4), answers(TorchModel(random_network(config, spec), 0.9), spec, 4))
+    assert told == ["searching goes on without CUDA graphs, slower: CUDA error: out of luck"]
+
+
+@pytest.mark.gpu
+def test_graphs_are_used_and_say_what_their_kernels_do():
+    config, spec = CASES["board"]
+    told: list[str] = []
+    with_graphs = ResidentModel(random_network(config, spec), 0.9, "cuda", say=told.append)
+    without = ResidentModel(random_network(config, spec), 0.9, "cuda", record=False)
+    assert_alike(answers(with_graphs, spec, 64, nodes=30), answers(without, spec, 64, nodes=30), 1e-5)
+    assert with_graphs._record
+    assert told == []
