@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from muzero_ray.actors import build
+from muzero_ray.adapters.loading import load_game
 from muzero_ray.core.config import Config
 from muzero_ray.core.types import Weights
 from muzero_ray.play.acting_model import ActingModel
@@ -16,7 +17,7 @@ _REPEATS = 3
 
 def slower_on_gpu(config: Config, weights: Weights) -> str:
     """A sentence for the user if self-play would be faster on a CPU; empty if not. Takes a few searches on each."""
-    spec = build.Agent(config).spec
+    spec = build.game_spec(load_game(config.game))
     size = -(-config.self_play.games_per_actor // config.self_play.groups)
     observations = np.zeros((size, *spec.input_shape), spec.observation_dtype)
     seconds = []

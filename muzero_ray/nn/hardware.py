@@ -18,7 +18,7 @@ class Precision(NamedTuple):
 
 
 class OutOfGpuMemory(RuntimeError):
-    """A training step did not fit into the memory of the GPU. The weights are those of before it."""
+    """A training step or a search did not fit into the memory of the GPU. The weights are those of before it."""
 
 
 def usable_device(name: str) -> torch.device:

@@ -16,7 +16,7 @@ from torch import Tensor
 from muzero_ray.core.types import Weights
 from muzero_ray.mcts.model import RootOutput, StepOutput
 from muzero_ray.nn.base_network import Network
-from muzero_ray.nn.hardware import usable_device
+from muzero_ray.nn.hardware import memory_told, usable_device
 from muzero_ray.nn.inference import discounts_by_turn
 from muzero_ray.nn.networks import load_weights, place
 
@@ -76,12 +76,19 @@ class ResidentModel:
 
     @torch.inference_mode()
     def initial(self, observations: np.ndarray, num_nodes: int) -> RootOutput:
-        """See `SearchModel.initial`."""
+        """See `SearchModel.initial`.
+
+        Raises:
+            OutOfGpuMemory: if a search of so many games does not fit into the GPU's memory.
+        """
         shape = (observations.shape, observations.dtype.str)
         with self._queue():
             search = self._searches.pop(shape, None)
             if search is None or search.num_nodes < num_nodes:
-                search = _Search(self, observations, num_nodes)
+                size = len(observations)
+                lower = f"the number of games or positions ({size}), the simulations ({num_nodes - 1}) or the network"
+                with memory_told(f"a search of {size} games with {num_nodes} nodes each", lower):
+                    search = _Search(self, observations, num_nodes)
             self._searches[shape] = self._search = search  # the newest last
             while len(self._searches) > _MAX_SHAPES:
                 del self._searches[next(iter(self._searches))]

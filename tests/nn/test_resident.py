@@ -10,6 +10,7 @@ from reference.networks import BOARD, CAPTURES, SMALL, SMALL_CONV, SPEC, random_
 
 from muzero_ray.core.config import NetworkConfig
 from muzero_ray.core.game import GameSpec
+from muzero_ray.nn.hardware import OutOfGpuMemory
 from muzero_ray.nn.inference import TorchModel
 from muzero_ray.nn.networks import to_weights
 from muzero_ray.nn.resident import ResidentModel
@@ -125,6 +126,20 @@ def test_memory_of_few_shapes_is_kept():
         model.initial(observations_of(spec, count), 2)
     assert len(model._searches) == 16
     assert [shape[0][0] for shape in model._searches] == list(range(24, 40))
+
+
+def test_too_little_memory_is_told_with_what_to_lower(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has none. Advice follows")
+
+    config, spec = CASES["vector"]
+    model = ResidentModel(random_network(config, spec), 0.9, "cpu")
+    monkeypatch.setattr(model, "on_device", full)
+    sentence = (
+        r"a search of 5 games with 3 nodes each does not fit into the GPU's memory: .* 2 GiB.*; lower the number of"
+    )
+    with pytest.raises(OutOfGpuMemory, match=sentence):
+        model.initial(observations_of(spec, 5), 3)
 
 
 def test_where_graphs_fail_the_reason_is_told_once_and_the_search_goes_on(monkeypatch):
