@@ -197,7 +197,7 @@ def resident(batch: Batch, device: torch.device) -> Iterator[StagedBatch]:
     """One batch again and again, which is on the device."""
     tensors = TensorBatch.from_batch(batch, device)
     while True:
-        yield StagedBatch(batch, lambda: tensors)
+        yield StagedBatch(lambda: batch, lambda: tensors)
 
 
 def rate_of(

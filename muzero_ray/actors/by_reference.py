@@ -4,6 +4,8 @@ A reference inside of a list is not followed on its way, so what it names passes
 straight to the shard that stores it, or to the role that works on it. Whoever works on it makes it plain again here.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ray
@@ -21,10 +23,22 @@ Request = ReanalyzeRequest | list["ray.ObjectRef[Any]"]
 
 def received_batches(drawn: Drawn) -> list[Batch]:
     """Batches as they are learnt from. One of the named synchronisation points."""
+    return [make() for make in received_parts(drawn)]
+
+
+def received_parts(drawn: Drawn) -> list[Callable[[], Batch]]:
+    """For each batch what makes it of its parts, which takes milliseconds where they hold frames, in any thread.
+
+    One of the named synchronisation points: all parts are here when this returns.
+    """
     if not drawn or isinstance(drawn[0], Batch):
-        return drawn  # type: ignore[return-value]
+        return [partial(_itself, batch) for batch in drawn]  # type: ignore[arg-type]
     shards = ray.get(drawn)
-    return [join_batches([part for part in parts if part is not None]) for parts in zip(*shards, strict=True)]
+    return [partial(join_batches, [part for part in parts if part is not None]) for parts in zip(*shards, strict=True)]
+
+
+def _itself(batch: Batch) -> Batch:
+    return batch
 
 
 def received_request(request: Request | None) -> ReanalyzeRequest | None:

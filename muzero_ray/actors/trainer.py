@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from muzero_ray.actors import names
-from muzero_ray.actors.by_reference import received_batches
+from muzero_ray.actors.by_reference import received_parts
 from muzero_ray.actors.description import describe_network
 from muzero_ray.actors.logs import Logs, start_logging
 from muzero_ray.actors.trainer_rank import OtherRanks
@@ -50,6 +50,7 @@ class Trainer:
         self._fresh_from_target = config.reanalyze.weights == "target"
         self._prioritized = config.replay.prioritized
         self._prefetch = config.system.prefetch
+        self._staged_ahead = _BATCHES_PER_REQUEST if self._learner.works_ahead else 1
         self._buffer: Any = None  # both are looked up by `start`: this actor is created before them
         self._storage: Any = None
         self._published: ray.ObjectRef[Any] | None = None
@@ -76,8 +77,8 @@ class Trainer:
         first_step, training, finished = self._learner.training_steps, 0.0, False
         metrics: dict[str, float] = {}
         while (elapsed := time.perf_counter() - began) < seconds:
-            if len(self._batches) <= 1:
-                # One is still in hand, so that a GPU learns from it while it fetches those that come.
+            if len(self._batches) <= self._staged_ahead:
+                # So many are still in hand, so that a GPU learns from them while it fetches those that come.
                 came = self._take_batches(timeout=0.0 if self._batches else seconds - elapsed)
                 if not self._batches:
                     finished = came
@@ -123,7 +124,7 @@ class Trainer:
         ready, _ = ray.wait([self._pending[0][0]], timeout=timeout)
         if ready:
             mine, *theirs = self._pending.popleft()
-            batches = received_batches(ray.get(mine))
+            batches = received_parts(ray.get(mine))
             if batches and self._others is not None:
                 self._others.update(theirs)
             self._batches.extend(map(self._learner.stage, batches))

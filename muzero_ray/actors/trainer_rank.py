@@ -15,7 +15,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from muzero_ray.actors import names
-from muzero_ray.actors.by_reference import Drawn, received_batches
+from muzero_ray.actors.by_reference import Drawn, received_parts
 from muzero_ray.actors.logs import Logs, start_logging
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
@@ -66,7 +66,7 @@ class TrainerRank:
 
         told = []
         try:
-            for staged in [self._learner.stage(batch) for batch in received_batches(drawn)]:
+            for staged in [self._learner.stage(batch) for batch in received_parts(drawn)]:
                 result = self._learner.update(staged)
                 if self._prioritized:
                     told.append(self._buffer.update_priorities.remote(staged.batch.indices, result.priorities))

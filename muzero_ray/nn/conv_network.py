@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from muzero_ray.core.config import NetworkConfig
 from muzero_ray.core.game import GameSpec
 from muzero_ray.nn.base_network import Heads, Network, scale_latent, zero_
-from muzero_ray.nn.blocks import convolution, tower
+from muzero_ray.nn.blocks import SampleNorm, convolution, tower
 from muzero_ray.nn.downsampling import Downsampling
 
 FEW_PLANES: Final = 16
@@ -100,7 +100,7 @@ class ConvNetwork(Network):
         self.downsampling = downsampling
         if downsampling is None:
             self.representation_1 = convolution(spec.input_shape[0], channels)
-            self.representation_norm = nn.GroupNorm(1, channels)
+            self.representation_norm = SampleNorm(channels)
         self.representation_blocks = tower(channels, config.blocks)
         drawn = 0 if spec.action_planes is None else spec.action_planes.shape[1]
         self.dynamics_1 = convolution(channels + drawn, channels)
@@ -110,7 +110,7 @@ class ConvNetwork(Network):
             by_cell = np.ascontiguousarray(spec.action_planes.transpose(0, 2, 3, 1))
             self.register_buffer("action_planes", torch.from_numpy(by_cell), persistent=False)
         self.draws_actions = drawn > 0
-        self.dynamics_norm = nn.GroupNorm(1, channels)
+        self.dynamics_norm = SampleNorm(channels)
         dynamics_blocks = config.blocks if config.dynamics_blocks is None else config.dynamics_blocks
         self.dynamics_blocks = tower(channels, dynamics_blocks)
         self.alternates = spec.num_players == 2 and spec.alternating

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from muzero_ray.core.game import GameSpec
-from muzero_ray.nn.blocks import convolution, tower
+from muzero_ray.nn.blocks import SampleNorm, convolution, tower
 
 PIXELS_PER_CELL: Final = 16
 """Rows and columns of a frame that become one of the board: four halvings."""
@@ -50,10 +50,10 @@ class Downsampling(nn.Module):
         first, second, third = (min(blocks, most) for most in STAGE_BLOCKS)
         self.board = (-(-height // PIXELS_PER_CELL), -(-width // PIXELS_PER_CELL))
         self.convolution_1 = convolution(planes, half, stride=2)
-        self.norm_1 = nn.GroupNorm(1, half)
+        self.norm_1 = SampleNorm(half)
         self.blocks_1 = tower(half, first)
         self.convolution_2 = convolution(half, channels, stride=2)
-        self.norm_2 = nn.GroupNorm(1, channels)
+        self.norm_2 = SampleNorm(channels)
         self.blocks_2 = tower(channels, second)
         self.blocks_3 = tower(channels, third)
 

@@ -7,6 +7,7 @@ the network is built, so that two learners with one seed and the same batches ag
 import io
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +20,11 @@ from muzero_ray.core.game import GameSpec
 from muzero_ray.core.types import Batch, Weights
 from muzero_ray.nn.gradients import GradientMaker
 from muzero_ray.nn.hardware import compiles, memory_told, usable_device, usable_precision
-from muzero_ray.nn.losses import Loss
+from muzero_ray.nn.losses import Loss, TensorBatch
 from muzero_ray.nn.networks import build_network, place, to_weights
-from muzero_ray.nn.optimizer import lay_out_as_parameters, learning_rate, make_optimizer
+from muzero_ray.nn.optimizer import learning_rate, load_optimizer, make_optimizer, set_learning_rate, step_if_finite
 from muzero_ray.nn.parallel import Ranks
+from muzero_ray.nn.recorded_step import RecordedStep
 from muzero_ray.nn.running_statistics import (
     Statistics,
     from_numbers,
@@ -103,6 +105,13 @@ class Learner:
         self._stager = Stager(self._device)
         self._parameters = list(self.network.parameters())
         self._optimizer = make_optimizer(self.network, config.train.weight_decay)
+        self._told: tuple[str, ...] = ()  # names of what a step tells
+        # On a GPU, whoever wants it fast wants it recorded. Ranks wait for each other in the midst of a step.
+        self._do_step = RecordedStep(
+            self._step_on_device,
+            record=self._device.type == "cuda" and ranks is None and compiles(config.system.compile, self._device),
+            say=self._say,
+        )
         self._statistics = no_statistics(self.network.observation_size)  # of no rows forever, if not normalised
         self._training_steps = 0
         self._target_weights = to_weights(self.network)
@@ -112,8 +121,17 @@ class Learner:
         """Batches learnt from so far."""
         return self._training_steps
 
-    def stage(self, batch: Batch) -> StagedBatch:
-        """Starts to bring a batch, which must not be changed any more, to the device: `update` will not wait for it."""
+    @property
+    def works_ahead(self) -> bool:
+        """Whether staged batches are brought to the device while others are learnt from."""
+        return self._stager.works_ahead
+
+    def stage(self, batch: Batch | Callable[[], Batch]) -> StagedBatch:
+        """Starts to bring a batch, which must not be changed any more, to the device: `update` will not wait for it.
+
+        Args:
+            batch: or what makes it, which costs the caller nothing where the learner works ahead.
+        """
         return self._stager.stage(batch)
 
     def update(self, batch: Batch | StagedBatch) -> UpdateResult:
@@ -144,7 +162,33 @@ class Learner:
 
     def _step(self, staged: StagedBatch) -> tuple[dict[str, float], np.ndarray]:
         """Changes the weights; returns metrics and priorities of before."""
-        loss = self._make_gradient(staged.tensors())
+        rate = learning_rate(
+            self._training_steps,
+            total_steps=self._total_steps,
+            warmup_steps=self._train.learning_rate_warmup,
+            peak=self._train.learning_rate,
+            final=self._train.learning_rate_final,
+        )
+        set_learning_rate(self._optimizer, rate)
+        told = self._do_step(staged.tensors()).cpu().numpy().copy()  # where a GPU is waited for
+        metrics = dict(zip(self._told, told[: len(self._told)].tolist(), strict=True))
+        priorities = told[len(self._told) :]
+        if not np.isfinite(told).all():
+            wrong = [name for name, value in metrics.items() if not math.isfinite(value)] or ["priorities"]
+            raise NonFiniteLoss(
+                f"training step {self._training_steps}: {', '.join(wrong)} must be finite, got "
+                f"{[metrics.get(name, math.nan) for name in wrong]}; look at the batch, which this error carries",
+                staged.batch,
+            )
+        metrics.pop("priorities", None)
+        return {**metrics, "train/learning_rate": rate}, priorities
+
+    def _step_on_device(self, batch: TensorBatch) -> Tensor:
+        """Changes the weights, if all that would change them is finite; returns what `_told` names, then priorities.
+
+        Nothing in it waits for the device.
+        """
+        loss = self._make_gradient(batch)
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         scalars = _scalars(loss, self.network.learns_turns)
         if self._ranks is not None:
@@ -153,19 +197,12 @@ class Learner:
             self._ranks.average_([*gradients, together])
             scalars = dict(zip([*scalars, "priorities"], together, strict=True))
         gradient_norm = nn.utils.get_total_norm(gradients)
-        metrics, priorities = _to_host({**scalars, "train/gradient_norm": gradient_norm}, loss.priorities)
-        if not (all(map(math.isfinite, metrics.values())) and np.isfinite(priorities).all()):
-            wrong = [name for name, value in metrics.items() if not math.isfinite(value)] or ["priorities"]
-            raise NonFiniteLoss(
-                f"training step {self._training_steps}: {', '.join(wrong)} must be finite, got "
-                f"{[metrics.get(name, math.nan) for name in wrong]}; look at the batch, which this error carries",
-                staged.batch,
-            )
-        metrics.pop("priorities", None)
+        scalars["train/gradient_norm"] = gradient_norm
+        self._told = tuple(scalars)
+        told = torch.cat([torch.stack(list(scalars.values())), loss.priorities])
         nn.utils.clip_grads_with_norm_(self._parameters, self._train.max_grad_norm, gradient_norm)
-        metrics["train/learning_rate"] = self._set_learning_rate()
-        self._optimizer.step()
-        return metrics, priorities
+        step_if_finite(self._optimizer, told)
+        return told
 
     def weights(self) -> Weights:
         """A copy of what inference needs; see `networks.to_weights`."""
@@ -198,8 +235,8 @@ class Learner:
             RuntimeError: if the state belongs to another network configuration.
         """
         self.network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        lay_out_as_parameters(self._optimizer)
+        load_optimizer(self._optimizer, state["optimizer"])
+        self._do_step.forget()
         self._target_weights = {name: tensor.cpu().numpy().copy() for name, tensor in state["target_weights"].items()}
         known = dict(state["observation_statistics"])
         count = int(known.pop("count"))
@@ -246,18 +283,6 @@ class Learner:
         if self.network.normalizes_observations:
             self.network.normalize_by(*mean_and_spread(statistics))
 
-    def _set_learning_rate(self) -> float:
-        rate = learning_rate(
-            self._training_steps,
-            total_steps=self._total_steps,
-            warmup_steps=self._train.learning_rate_warmup,
-            peak=self._train.learning_rate,
-            final=self._train.learning_rate_final,
-        )
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        return rate
-
 
 def use_threads(count: int) -> None:
     """Lets torch use so many CPU threads in this process; a small network is fastest with one or two."""
@@ -279,9 +304,3 @@ def _scalars(loss: Loss, with_turns: bool) -> dict[str, Tensor]:
     if with_turns:
         scalars["loss/turn"] = loss.turn
     return scalars
-
-
-def _to_host(scalars: dict[str, Tensor], priorities: Tensor) -> tuple[dict[str, float], np.ndarray]:
-    """Metrics and priorities in one copy: on a GPU, every copy waits for all work before it."""
-    host = torch.cat([torch.stack(list(scalars.values())), priorities]).cpu().numpy()
-    return dict(zip(scalars, host[: len(scalars)].tolist(), strict=True)), host[len(scalars) :]

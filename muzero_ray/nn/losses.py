@@ -5,6 +5,7 @@ where batches come from; see `learner`.
 """
 
 from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
 import torch
@@ -15,6 +16,16 @@ from muzero_ray.core.config import TrainConfig
 from muzero_ray.core.types import Batch
 from muzero_ray.nn.base_network import Heads, Network
 from muzero_ray.nn.support import is_clipped, two_hot
+
+_VIEWS: Final = ("observations", "next_observations")
+"""Fields that are stacks of a batch's frames, where it has frames."""
+_DTYPES: Final = {
+    "actions": np.int64,
+    **dict.fromkeys(("target_values", "value_mask", "target_rewards", "reward_mask"), np.float32),
+    **dict.fromkeys(("target_policies", "policy_mask", "importance_weights"), np.float32),
+    **dict.fromkeys(("observation_mask", "same_player", "turn_mask"), np.float32),
+}
+"""As what a field travels; observations and frames as they are."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class TensorBatch:
     observation_mask: Tensor | None = None  # [B, K]
     same_player: Tensor | None = None  # [B, K]
     turn_mask: Tensor | None = None  # [B, K]
+    frames: Tensor | None = None  # [B, n + K, C, H, W]; what both kinds of observations are views of, if they are
 
     @classmethod
     def from_batch(cls, batch: Batch, device: torch.device | str = "cpu") -> "TensorBatch":
@@ -43,21 +55,42 @@ class TensorBatch:
         what follows them on the present stream comes after them.
         """
         device = torch.device(device)
-        if batch.frames is None:
-            tensors = {}
-            names = [field.name for field in fields(cls)]
-        else:
-            stacks = _stacks(_to_device(batch.frames, batch.frames.dtype, device), batch.actions.shape[1])
-            tensors = {"observations": stacks[:, 0], "next_observations": stacks[:, 1:]}
-            names = [field.name for field in fields(cls) if field.name not in tensors]
-        for name in names:
-            array = getattr(batch, name)
-            if array is not None:
-                kept = (
-                    array.dtype if "observations" in name else np.dtype(np.int64 if name == "actions" else np.float32)
-                )
-                tensors[name] = _to_device(array, kept, device)
-        return cls(**tensors)
+        views = () if batch.frames is None else _VIEWS
+        arrays = {field.name: getattr(batch, field.name) for field in fields(cls) if field.name not in views}
+        return cls._of(
+            {
+                name: _to_device(array, np.dtype(_DTYPES.get(name, array.dtype)), device)
+                for name, array in arrays.items()
+                if array is not None
+            }
+        )
+
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor]) -> "TensorBatch":
+        """Of all tensors but those that are views of others."""
+        if "frames" not in tensors:
+            return cls(**tensors)
+        stacks = _stacks(tensors["frames"], tensors["actions"].shape[1])
+        return cls(**tensors, observations=stacks[:, 0], next_observations=stacks[:, 1:])
+
+    def clone(self) -> "TensorBatch":
+        """The same in memory of its own."""
+        return self._of({name: tensor.clone() for name, tensor in self._own().items()})
+
+    def copy_(self, other: "TensorBatch") -> None:
+        """Takes over the numbers of another batch of the same shapes."""
+        for name, tensor in other._own().items():
+            self._own()[name].copy_(tensor)
+
+    def shapes(self) -> dict[str, torch.Size]:
+        """Of all tensors, by name."""
+        return {name: tensor.shape for name, tensor in self._own().items()}
+
+    def _own(self) -> dict[str, Tensor]:
+        """All tensors but those that are views of others, by name."""
+        views = () if self.frames is None else _VIEWS
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in views}
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
 
     def tensors(self) -> list[Tensor]:
         """All that there are, in the order of the fields."""

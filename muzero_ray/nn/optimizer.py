@@ -1,9 +1,10 @@
 """How weights follow their gradients: the optimiser, and the schedule of its learning rate."""
 
 import math
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from muzero_ray.nn.base_network import Network
 
@@ -29,20 +30,52 @@ def make_optimizer(network: Network, weight_decay: float) -> torch.optim.AdamW:
 
     Biases and norms only shift and stretch, and a row of `action_rows` gets a gradient only when
     its action is drawn: decay would pull all of these towards 0 for no gain.
+
+    On a GPU the learning rate is a tensor there, which a recorded step reads; see `recorded_step`.
     """
     decayed = [module.weight for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     names = {id(parameter) for parameter in decayed}
     others = [parameter for parameter in network.parameters() if id(parameter) not in names]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, fused=True)
+    optimizer = torch.optim.AdamW(groups, fused=True)
+    _suit_device(optimizer)
+    return optimizer
 
 
-def lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
-    """Gives the optimiser's moments the layout of their parameters in memory, which a fused optimiser relies on.
+def set_learning_rate(optimizer: torch.optim.AdamW, rate: float) -> None:
+    """The rate of the steps from now on, those that were recorded included."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
-    A checkpoint keeps the layout that they had on the device they come from; see `networks.place`.
+
+def step_if_finite(optimizer: torch.optim.AdamW, numbers: Tensor) -> None:
+    """Takes a step if all of these are finite, and else leaves weights and optimiser as they are; waits for neither."""
+    # What torch's own scaler of gradients tells a fused optimiser: 1 where it has found an infinity, and 0 elsewhere.
+    optimizer.found_inf = 1 - numbers.isfinite().all().float()  # type: ignore[attr-defined]
+    optimizer.step()
+
+
+def load_optimizer(optimizer: torch.optim.AdamW, state: dict[str, Any]) -> None:
+    """Continues from the `state_dict()` of an optimiser that may have been on another device.
+
+    A checkpoint keeps the layout in memory that moments had there, see `networks.place`, but a fused optimiser relies
+    on that of their parameters.
     """
-    for parameter, state in optimizer.state.items():
-        for name, moment in state.items():
+    optimizer.load_state_dict(state)
+    _suit_device(optimizer)
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
             if moment.shape == parameter.shape and moment.stride() != parameter.stride():
-                state[name] = torch.empty_like(parameter).copy_(moment)
+                moments[name] = torch.empty_like(parameter).copy_(moment)
+
+
+def _suit_device(optimizer: torch.optim.AdamW) -> None:
+    """What of the options of an optimiser depends on where its parameters are."""
+    device = optimizer.param_groups[0]["params"][0].device
+    for group in optimizer.param_groups:
+        rate = float(group["lr"])
+        group["capturable"] = device.type == "cuda"
+        group["lr"] = torch.tensor(rate, device=device) if group["capturable"] else rate

@@ -5,7 +5,7 @@ on: launching its hundred small kernels one by one would take longer than they d
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -133,12 +133,12 @@ class ResidentModel:
         logits = [heads.policy_logits.float(), heads.turn_logits.float()]
         return latents, [reward.unsqueeze(1), value.unsqueeze(1), *logits]
 
-    def recorded(self, work: Callable[[], None], check: Tensor) -> Callable[[], None]:
+    def recorded(self, work: Callable[[], None], written: Sequence[Tensor]) -> Callable[[], None]:
         """What does the work again: a graph of it, or where that fails, the work itself.
 
         Args:
-            work: reads and writes tensors that stay where they are.
-            check: what it writes; a graph must write the same.
+            work: reads and writes tensors that stay where they are; done twice, it writes the same.
+            written: what it writes; a graph must write the same.
         """
         if not self._record:
             return work
@@ -147,12 +147,14 @@ class ResidentModel:
             with _capturing:
                 for _ in range(3):  # libraries choose their kernels and claim their memory
                     work()
-                expected = check.clone()
+                expected = [tensor.clone() for tensor in written]
                 graph = torch.cuda.CUDAGraph()
                 with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                     work()
+                for tensor in written:
+                    tensor.zero_()  # so that a graph that does nothing is found out
                 graph.replay()
-                if not torch.allclose(check, expected, rtol=1e-2, atol=1e-3):
+                if not all(torch.allclose(*pair, rtol=1e-2, atol=1e-3) for pair in zip(written, expected, strict=True)):
                     raise RuntimeError("a graph does not compute what its kernels do")
         except RuntimeError as error:
             self._record = False
@@ -205,12 +207,13 @@ class _Search:
         self._asked_there = self._asked.to(self._latents.device)
         self._put(self._seen, observations)
         self._seen_there.copy_(self._seen)
+        self._asked_there[2] = num_nodes - 1  # the first simulation asked for leads from node 0 to the last
         latents, root = model.represent(self._seen_there)
         _, step = model.advance(latents, self._asked_there[1])
         self._root = _Answer(model, root)
         self._step = _Answer(model, step)
-        self._do_root = model.recorded(self._evaluate_roots, self._root.there)
-        self._do_step = model.recorded(self._evaluate_step, self._step.there)
+        self._do_root = model.recorded(self._evaluate_roots, [self._root.there, self._latents[0]])
+        self._do_step = model.recorded(self._evaluate_step, [self._step.there, self._latents[-1]])
 
     def root(self, observations: np.ndarray) -> list[np.ndarray]:
         """`[B, 1]` values and `[B, A]` policy logits of the roots, whose latent states become node 0."""

@@ -15,8 +15,13 @@ from muzero_ray.nn.losses import TensorBatch
 class StagedBatch:
     """A batch that is on its way to a device."""
 
-    batch: Batch  # as it was given
+    whole: Callable[[], Batch]  # in the host's memory
     tensors: Callable[[], TensorBatch]  # on the device, for use on the present stream; to be asked for once
+
+    @property
+    def batch(self) -> Batch:
+        """As it was given, or made by what was given."""
+        return self.whole()
 
 
 class Stager:
@@ -36,18 +41,32 @@ class Stager:
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="staging")  # started by its first batch
 
-    def stage(self, batch: Batch) -> StagedBatch:
-        """Starts bringing a batch, which must not be changed from now on, to the device."""
+    @property
+    def works_ahead(self) -> bool:
+        """Whether batches are brought to the device while others are learnt from."""
+        return self._stream is not None
+
+    def stage(self, batch: Batch | Callable[[], Batch]) -> StagedBatch:
+        """Starts bringing a batch, which must not be changed from now on, to the device.
+
+        Args:
+            batch: or what makes it, which the thread then does.
+        """
         if self._stream is None:
-            return StagedBatch(batch, partial(TensorBatch.from_batch, batch, self._device))
-        return StagedBatch(batch, partial(self._arrived, self._thread.submit(self._copy, batch, self._stream)))
+            made = batch if isinstance(batch, Batch) else batch()
+            return StagedBatch(lambda: made, partial(TensorBatch.from_batch, made, self._device))
+        copy = self._thread.submit(self._copy, batch, self._stream)
+        return StagedBatch(lambda: copy.result()[0], partial(self._arrived, copy))
 
-    def _copy(self, batch: Batch, stream: torch.cuda.Stream) -> tuple[TensorBatch, torch.cuda.Event]:
+    def _copy(
+        self, batch: Batch | Callable[[], Batch], stream: torch.cuda.Stream
+    ) -> tuple[Batch, TensorBatch, torch.cuda.Event]:
+        made = batch if isinstance(batch, Batch) else batch()
         with torch.cuda.stream(stream):
-            return TensorBatch.from_batch(batch, self._device), stream.record_event()
+            return made, TensorBatch.from_batch(made, self._device), stream.record_event()
 
-    def _arrived(self, copy: "Future[tuple[TensorBatch, torch.cuda.Event]]") -> TensorBatch:
-        batch, copied = copy.result()
+    def _arrived(self, copy: "Future[tuple[Batch, TensorBatch, torch.cuda.Event]]") -> TensorBatch:
+        _, batch, copied = copy.result()
         stream = torch.cuda.current_stream(self._device)
         stream.wait_event(copied)
         for tensor in batch.tensors():

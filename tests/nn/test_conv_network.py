@@ -10,6 +10,7 @@ from reference.networks import BOARD, PLAIN_BOARD, SMALL_CONV, random_network
 
 from muzero_ray.core.config import NetworkConfig
 from muzero_ray.core.game import GameSpec
+from muzero_ray.nn.blocks import normalize_channels_last
 from muzero_ray.nn.conv_network import ConvNetwork
 from muzero_ray.nn.networks import build_network, load_weights, to_weights
 from muzero_ray.nn.optimizer import make_optimizer
@@ -219,3 +220,14 @@ def test_a_scalar_value_head_needs_value_bounds():
     spec = GameSpec(observation_shape=(2, 2, 3), num_actions=5)
     with pytest.raises(ValueError, match="value_bounds"):
         build_network(NetworkConfig(kind="conv", value_head="scalar"), spec, consistency=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_on_a_gpu_samples_are_normalised_as_by_group_normalisation_with_one_group(dtype):
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 6, 4, 5, generator=rng).mul(3).add(1).to(dtype).contiguous(memory_format=torch.channels_last)
+    factors, offsets = torch.randn(2, 6, generator=rng)
+    got = normalize_channels_last(x, factors, offsets, 1e-5)
+    assert (got.shape, got.dtype) == (x.shape, dtype)
+    wanted = torch.nn.functional.group_norm(x.float(), 1, factors, offsets, 1e-5)
+    torch.testing.assert_close(got.float(), wanted, atol=1e-5 if dtype == torch.float32 else 0.04, rtol=0.01)

@@ -62,3 +62,25 @@ def test_on_a_gpu_a_staged_batch_arrives_whole():
         for got, wanted in zip(tensors.tensors(), TensorBatch.from_batch(staged.batch).tensors(), strict=True):
             assert got.device.type == "cuda"
             assert torch.equal(got.cpu(), wanted)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_batch_may_be_made_on_the_way(device):
+    batch = batch_of_frames()
+    staged = Stager(torch.device(device)).stage(lambda: batch)
+    assert staged.batch is batch
+    for got, wanted in zip(staged.tensors().tensors(), TensorBatch.from_batch(batch).tensors(), strict=True):
+        assert torch.equal(got.cpu(), wanted)
+
+
+def test_a_batch_on_the_device_is_copied_into_the_memory_of_another():
+    first, second = TensorBatch.from_batch(batch_of_frames()), TensorBatch.from_batch(batch_of_frames())
+    for tensor in second._own().values():
+        tensor.zero_()
+    third = second.clone()
+    third.copy_(first)
+    assert third.shapes() == first.shapes()
+    for got, wanted, untouched in zip(third.tensors(), first.tensors(), second.tensors(), strict=True):
+        assert (got.stride(), got.dtype) == (wanted.stride(), wanted.dtype)
+        assert torch.equal(got, wanted)
+        assert not untouched.any()

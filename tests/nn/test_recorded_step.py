@@ -1,0 +1,132 @@
+"""A step that is recorded does what it did before; on a CPU, and where it cannot be recorded, nothing is."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from reference.batches import random_batch
+
+from muzero_ray.core.config import Config, NetworkConfig, SystemConfig, TrainConfig
+from muzero_ray.core.frames import stack_frames
+from muzero_ray.core.game import GameSpec
+from muzero_ray.core.types import Batch
+from muzero_ray.nn import recorded_step
+from muzero_ray.nn.learner import Learner, NonFiniteLoss
+from muzero_ray.nn.losses import TensorBatch
+from muzero_ray.nn.recorded_step import RecordedStep
+
+SPEC = GameSpec(observation_shape=(1, 20, 20), num_actions=4, observation_dtype="uint8", frame_stack=2)
+
+
+def batches(count: int) -> list[Batch]:
+    """Of frames, as a buffer hands them out."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(count):
+        plain = random_batch(rng, batch_size=12, observation_shape=SPEC.input_shape, value_scale=1.0)
+        frames = rng.integers(0, 256, (12, 2 + plain.actions.shape[1], *SPEC.observation_shape)).astype(np.uint8)
+        stacks = stack_frames(frames, 2)
+        views = {"observations": stacks[:, 0], "next_observations": stacks[:, 1:]}
+        found.append(dataclasses.replace(plain, frames=frames, **views))
+    return found
+
+
+def learner(device: str, compile: str = "off") -> Learner:
+    network = NetworkConfig(kind="image", channels=8, blocks=1, head_size=16)
+    train = TrainConfig(batch_size=12, consistency_weight=1.0, learning_rate_warmup=5)
+    system = SystemConfig(precision="float32", compile=compile)
+    return Learner(Config(network=network, train=train, system=system), SPEC, seed=0, device=device)
+
+
+def recording(device: str = "cuda") -> Learner:
+    """Records its steps, and does not compile them, which takes long."""
+    made = learner(device)
+    made._do_step = RecordedStep(made._step_on_device, record=True, say=made._say)
+    return made
+
+
+def nearly_same(first: Learner, second: Learner) -> bool:
+    ours, theirs = first.weights(), second.weights()
+    return all(np.allclose(ours[name], theirs[name], rtol=0, atol=2e-4) for name in ours)
+
+
+def test_nothing_is_recorded_unless_asked_for():
+    seen: list[TensorBatch] = []
+
+    def step(batch: TensorBatch) -> torch.Tensor:
+        seen.append(batch)
+        return torch.zeros(1)
+
+    recorded = RecordedStep(step, record=False, say=pytest.fail)
+    given = [TensorBatch.from_batch(batch) for batch in batches(6)]
+    for batch in given:
+        recorded(batch)
+    assert [id(batch) for batch in seen] == [id(batch) for batch in given]
+
+
+def test_where_recording_fails_the_reason_is_told_once_and_training_goes_on(monkeypatch):
+    class Broken:
+        def __init__(self) -> None:
+            raise RuntimeError("CUDA error: out of luck\nand a page of advice")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Broken)
+    monkeypatch.setattr(recorded_step, "_beside", lambda work: work())
+    plain, broken = learner("cpu"), recording("cpu")
+    for batch in batches(6):
+        assert broken.update(batch).metrics == plain.update(batch).metrics
+    assert broken.notes == ["training goes on without CUDA graphs, slower: CUDA error: out of luck"]
+
+
+@pytest.mark.gpu
+def test_a_recorded_step_teaches_what_its_kernels_do():
+    plain, recorded = learner("cuda"), recording()
+    for batch in batches(12):
+        staged = recorded.stage(batch)
+        ours, theirs = recorded.update(staged), plain.update(batch)
+        assert ours.metrics == pytest.approx(theirs.metrics, rel=1e-2, abs=1e-3)
+        np.testing.assert_allclose(ours.priorities, theirs.priorities, rtol=1e-2, atol=1e-2)
+    assert recorded._do_step._recording is not None
+    assert recorded.notes == []
+    assert nearly_same(plain, recorded)
+
+
+@pytest.mark.gpu
+def test_a_recorded_step_with_what_is_not_finite_changes_nothing():
+    recorded = recording()
+    first, *others = batches(8)
+    for batch in others:
+        recorded.update(batch)
+    before = recorded.weights()
+    wrong = np.full_like(first.target_values, np.nan)
+    with pytest.raises(NonFiniteLoss, match="loss/value"):
+        recorded.update(dataclasses.replace(first, target_values=wrong))
+    after = recorded.weights()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert recorded.training_steps == 7
+    assert recorded.update(first).metrics["loss/total"] < 20  # the next one is taken
+    assert recorded._do_step._recording is not None
+
+
+@pytest.mark.gpu
+def test_a_batch_of_another_size_and_another_state_are_learnt_from_after_recording():
+    plain, recorded = learner("cuda"), recording()
+    for batch in batches(6):
+        plain.update(batch)
+        recorded.update(batch)
+    state = plain.to_bytes()
+    half = [
+        dataclasses.replace(batch, **{name: array[:6] for name, array in vars(batch).items() if array is not None})
+        for batch in batches(2)
+    ]
+    for batch in [*half, *batches(6)]:
+        plain.update(batch)
+        recorded.update(batch)
+    assert nearly_same(plain, recorded)
+    plain.load_bytes(state)
+    recorded.load_bytes(state)
+    for batch in batches(6):
+        plain.update(batch)
+        recorded.update(batch)
+    assert recorded._do_step._recording is not None
+    assert nearly_same(plain, recorded)
