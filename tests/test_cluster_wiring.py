@@ -99,11 +99,13 @@ def test_self_play_spreads_over_the_nodes_and_what_is_checkpointed_stays_with_th
     assert fake.options["trainer"]["num_gpus"] == 1
 
 
-def test_each_role_gets_the_share_of_a_gpu_that_was_planned_for_it(monkeypatch):
+@pytest.mark.parametrize(("shards", "of_the_buffer"), [(1, 0.15), (2, 0)])
+def test_each_role_gets_the_share_of_a_gpu_that_was_planned_for_it(monkeypatch, shards, of_the_buffer):
     fake = FakeRay()
     monkeypatch.setattr(topology, "ray", fake)
-    shares = {"self_play": 0.2, "reanalyze": 0.1, "evaluate": 0.05}
-    config = tiny_config(**{section: {"num_gpus": share} for section, share in shares.items()})
+    options = {"self_play": 0.2, "reanalyze": 0.1, "evaluate": 0.05}
+    sections = {section: {"num_gpus": share} for section, share in options.items()}
+    config = tiny_config(**sections, num_actors=2, replay={"num_gpus": 0.15, "shards": shards})
     topology.launch(config, Plan(num_actors=2, trainer_threads=1, device="cuda", trainer_gpus=0.45))
     taken = {name: options.get("num_gpus", 0) for name, options in fake.options.items()}
     assert taken == {
@@ -113,7 +115,7 @@ def test_each_role_gets_the_share_of_a_gpu_that_was_planned_for_it(monkeypatch):
         "evaluator": 0.05,
         "trainer": 0.45,
         "shared_storage": 0,
-        "replay_buffer": 0,
+        "replay_buffer": of_the_buffer,  # where there are shards, it is theirs
     }
 
 

@@ -34,13 +34,17 @@ def weights_for(config) -> Weights:
 @pytest.mark.usefixtures("stand_in")
 def test_each_role_computes_where_its_share_says():
     with_gpus = tiny_config(
-        self_play={"num_gpus": 0.2}, reanalyze={"num_gpus": 0.1}, evaluate={"num_gpus": 0.1}, train={"num_gpus": 1}
+        self_play={"num_gpus": 0.2},
+        replay={"num_gpus": 0.1},
+        reanalyze={"num_gpus": 0.1},
+        evaluate={"num_gpus": 0.1},
+        train={"num_gpus": 1},
     )
     for config, model in ((tiny_config(), CompiledMLP), (with_gpus, ResidentModel)):
         assert isinstance(build.make_self_player(config, 0, 0)._model, model)
         assert isinstance(build.make_reanalyzer(config, 0)._model, model)
         assert isinstance(Examiner(config).agent.model, model)
-    assert isinstance(build.FreshValues(with_gpus)._model, CompiledMLP), "the buffer has none"
+        assert isinstance(build.FreshValues(config)._model, model)
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -54,6 +58,19 @@ def test_games_are_the_same_on_a_gpu_in_one_group():
     for one, other in zip(*played, strict=True):
         np.testing.assert_array_equal(one.actions, other.actions)
         np.testing.assert_allclose(one.root_values, other.root_values, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_fresh_values_are_the_same_on_a_gpu_which_is_asked_for_few_numbers_of_them():
+    weights = weights_for(tiny_config())
+    on_gpu, on_cpu = (build.FreshValues(tiny_config(replay={"num_gpus": share})) for share in (0.5, 0.0))
+    on_gpu.set_weights(weights)
+    on_cpu.set_weights(weights)
+    rng = np.random.default_rng(0)
+    for count in (1, 5, 256, 300):
+        observations = rng.normal(size=(count, *build.Agent(tiny_config()).spec.input_shape)).astype(np.float32)
+        np.testing.assert_allclose(on_gpu(observations), on_cpu(observations), rtol=1e-4)
+    assert len(on_gpu._model._searches) == 2  # of 256 and of 512
 
 
 @pytest.mark.parametrize(("games", "sizes"), [(4, [2, 2]), (7, [3, 2, 2])])

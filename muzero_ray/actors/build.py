@@ -23,6 +23,8 @@ from muzero_ray.replay.buffer import ReplayBuffer
 
 GPU = "cuda"
 """Where networks work that take a share of a GPU."""
+_ROWS_ON_GPU = 256
+"""States of which a GPU is asked for the fresh values come in multiples of so many."""
 
 
 class Agent:
@@ -159,7 +161,10 @@ class FreshValues:
     """The network's present values of states, for value targets to bootstrap from; see `reanalyze.fresh_values`."""
 
     def __init__(self, config: Config) -> None:
-        self._model = make_model(config, game_spec(load_game(config.game)))
+        gpus = config.replay.num_gpus
+        self._model = make_model(config, game_spec(load_game(config.game)), gpus)
+        # A GPU keeps memory and a graph for each number of states that it has been asked for.
+        self._multiple = _ROWS_ON_GPU if gpus > 0 else 1
 
     def set_weights(self, weights: Weights) -> None:
         """Values are those of these weights from now on."""
@@ -167,7 +172,11 @@ class FreshValues:
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """`[n, ...]` observations to `[n]` values, each for the player to move."""
-        return self._model.initial(observations, num_nodes=1).values
+        count = len(observations)
+        if more := -count % self._multiple:
+            nothing = np.zeros((more, *observations.shape[1:]), observations.dtype)
+            observations = np.concatenate([observations, nothing])
+        return self._model.initial(observations, num_nodes=1).values[:count]
 
 
 def make_replay_buffer(config: Config, shard: int = 0) -> ReplayBuffer:

@@ -1,4 +1,4 @@
-"""How the cluster's GPUs are divided: what self-play, reanalysis and evaluation ask for; the trainer has the rest."""
+"""How the cluster's GPUs are divided: what the other roles ask for they have, and the trainer the rest."""
 
 import math
 
@@ -25,7 +25,8 @@ def trainer_share(config: Config, device: str, gpus: int, num_actors: int) -> fl
     if asked and gpus == 0:
         raise UserError(f"{asked}: the cluster has no GPU; use 0")
     reanalyze = config.reanalyze.num_gpus if config.reanalyze.ratio > 0 else 0.0
-    acting = num_actors * config.self_play.num_gpus + reanalyze + config.evaluate.num_gpus
+    others = reanalyze + config.evaluate.num_gpus + config.replay.shards * config.replay.num_gpus
+    acting = num_actors * config.self_play.num_gpus + others
     ranks = config.train.num_gpus if device == "cuda" else 0
     left = math.floor(100 * (gpus - acting) + 1e-6) / 100  # Ray knows shares of a hundredth, and rounding errors do not
     if left >= ranks:
@@ -34,8 +35,8 @@ def trainer_share(config: Config, device: str, gpus: int, num_actors: int) -> fl
         return left
     training = f", and the trainer needs {ranks if ranks > 1 else _LEAST}" if ranks else ""
     raise UserError(
-        f"{asked}: {num_actors} self-play actors, reanalysis and evaluation take {acting:g} GPUs{training}, but the "
-        f"cluster has {gpus}; lower these shares, or --num-actors"
+        f"{asked}: {num_actors} self-play actors, the replay buffer, reanalysis and evaluation take {acting:g} GPUs"
+        f"{training}, but the cluster has {gpus}; lower these shares, or --num-actors"
     )
 
 
@@ -43,6 +44,7 @@ def asked_for(config: Config) -> str:
     """The options that ask for shares of GPUs, with their values, for people to read; empty if none does."""
     shares = {
         "self_play": config.self_play.num_gpus,
+        "replay": config.replay.num_gpus,
         "reanalyze": config.reanalyze.num_gpus,
         "evaluate": config.evaluate.num_gpus,
     }

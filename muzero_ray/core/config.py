@@ -148,6 +148,9 @@ class ReplayConfig(Section):
     shards: int = Field(1, ge=1)
     """Processes that hold it together and draw as if they were one, for hundreds of actors or large frames, where one
     no longer keeps up. A resumed run has as many as it had."""
+    num_gpus: float = Field(0.0, ge=0, le=1)
+    """Share of a GPU that each of these processes takes for `reanalyze.fresh_values`. 0: they are computed on the CPU,
+    which is too slow for frames."""
     augment: bool = True
     """Turn and mirror what is drawn at random, where the game says what may be turned and mirrored."""
     prioritized: bool = False
@@ -267,8 +270,9 @@ class SystemConfig(Section):
     """Numbers in which GPUs multiply; weights, latent states and losses are float32 in any case. auto: bfloat16 where
     the GPU has it. Without it, and on CPUs, float32 is taken and the reason printed."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Whether the trainer compiles the network and its loss (`torch.compile`), for a minute or two at the start. auto:
-    on GPUs; on CPUs it made nothing faster. Where it fails, the reason is printed and training goes on without."""
+    """Whether the trainer compiles the network and its loss (`torch.compile`), for a minute or two at the start, and on
+    a GPU records its step as a CUDA graph. auto: on GPUs; on CPUs it made nothing faster. Where it fails, the reason is
+    printed and training goes on without."""
     trainer_threads: int = Field(1, ge=1)
     """CPU threads of the trainer. A small network is fastest with one: threads wait for each other at every layer."""
     prefetch: int = Field(2, ge=1)

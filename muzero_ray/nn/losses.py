@@ -177,8 +177,9 @@ def compute_loss(network: Network, batch: TensorBatch, config: TrainConfig) -> L
     latents = unroll(network, batch.observations, batch.actions, config.dynamics_gradient)
     # Logits that were computed in 16 bits become losses in 32.
     heads = Heads(*(logits.float() for logits in network.predict(latents)))
-    per_step = torch.full((unroll_steps + 1,), 1 / unroll_steps, device=latents.device)
-    per_step[0] = 1.0
+    # Made without writing a number into a tensor, which is a copy from the host that a recorded step must not wait for.
+    per_step = torch.ones(unroll_steps + 1, device=latents.device)
+    per_step[1:].fill_(1 / unroll_steps)
     # [B, K + 1]: the share of every position in the mean, before its mask.
     share = batch.importance_weights.unsqueeze(1) * per_step / len(latents)
 

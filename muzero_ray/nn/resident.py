@@ -207,13 +207,12 @@ class _Search:
         self._asked_there = self._asked.to(self._latents.device)
         self._put(self._seen, observations)
         self._seen_there.copy_(self._seen)
-        self._asked_there[2] = num_nodes - 1  # the first simulation asked for leads from node 0 to the last
-        latents, root = model.represent(self._seen_there)
-        _, step = model.advance(latents, self._asked_there[1])
+        _, root = model.represent(self._seen_there)
         self._root = _Answer(model, root)
-        self._step = _Answer(model, step)
         self._do_root = model.recorded(self._evaluate_roots, [self._root.there, self._latents[0]])
-        self._do_step = model.recorded(self._evaluate_step, [self._step.there, self._latents[-1]])
+        # Made by the first simulation: whoever only wants to know what roots are worth needs none.
+        self._step: _Answer | None = None
+        self._do_step: Callable[[], None] = self._prepare_step
 
     def root(self, observations: np.ndarray) -> list[np.ndarray]:
         """`[B, 1]` values and `[B, A]` policy logits of the roots, whose latent states become node 0."""
@@ -228,10 +227,12 @@ class _Search:
         asked[0], asked[1], asked[2] = parent_nodes, actions, new_node
         self._asked_there.copy_(self._asked, non_blocking=True)
         self._do_step()
+        assert self._step is not None
         return self._step.fetch()
 
     def exchange(self) -> None:
         """See `ResidentModel.exchange`."""
+        assert self._step is not None, "recurrent comes first"
         self._asked_there.copy_(self._asked, non_blocking=True)
         self._step.fetch()
 
@@ -240,7 +241,17 @@ class _Search:
         self._latents[0].copy_(latents)
         self._root.write(outputs)
 
+    def _prepare_step(self) -> None:
+        """Records the simulation that has been asked for, and does it."""
+        _, outputs = self._model.advance(self._latents[0], self._asked_there[1])
+        self._step = _Answer(self._model, outputs)
+        # Done again it writes the same: a node is never its own parent.
+        written = [self._step.there, self._latents[int(self._asked[2, 0])]]
+        self._do_step = self._model.recorded(self._evaluate_step, written)
+        self._do_step()
+
     def _evaluate_step(self) -> None:
+        assert self._step is not None
         parents, actions, new_nodes = self._asked_there
         latents, outputs = self._model.advance(self._latents[parents, self._rows], actions)
         # By an index on the device: the number of the node is not part of the graph.

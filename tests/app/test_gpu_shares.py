@@ -40,6 +40,11 @@ def test_the_trainer_has_a_gpu_or_what_the_others_leave_of_it(config, gpus, acto
     assert trainer_share(config, "cuda", gpus, actors) == share
 
 
+def test_every_shard_of_the_buffer_has_its_share():
+    config = Config(replay={"num_gpus": 0.1, "shards": 3}, self_play={"num_gpus": 0.2})
+    assert trainer_share(config, "cuda", 1, 2) == 0.3
+
+
 def test_a_trainer_on_cpus_takes_none():
     assert trainer_share(config_with(0.5), "cpu", 1, 2) == 0.0
 
@@ -53,8 +58,9 @@ def test_a_trainer_on_cpus_takes_none():
             "cuda",
             1,
             4,
-            "self_play.num_gpus 0.25, evaluate.num_gpus 0.1: 4 self-play actors, reanalysis and evaluation take 1.1 "
-            "GPUs, and the trainer needs 0.1, but the cluster has 1; lower these shares, or --num-actors",
+            "self_play.num_gpus 0.25, evaluate.num_gpus 0.1: 4 self-play actors, the replay buffer, reanalysis and "
+            "evaluation take 1.1 GPUs, and the trainer needs 0.1, but the cluster has 1; lower these shares, or "
+            "--num-actors",
         ),
         (config_with(0.25), "cuda", 1, 4, "take 1 GPUs, and the trainer needs 0.1, but the cluster has 1;"),
         (config_with(0.5, ranks=2), "cuda", 2, 1, "take 0.5 GPUs, and the trainer needs 2, but the cluster has 2;"),
