@@ -52,10 +52,17 @@ def set_learning_rate(optimizer: torch.optim.AdamW, rate: float) -> None:
 
 
 def step_if_finite(optimizer: torch.optim.AdamW, numbers: Tensor) -> None:
-    """Takes a step if all of these are finite, and else leaves weights and optimiser as they are; waits for neither."""
-    # What torch's own scaler of gradients tells a fused optimiser: 1 where it has found an infinity, and 0 elsewhere.
-    optimizer.found_inf = 1 - numbers.isfinite().all().float()  # type: ignore[attr-defined]
-    optimizer.step()
+    """Takes a step if all of these are finite, and else leaves weights and optimiser as they are.
+
+    On a GPU it does not wait for what they are. On a CPU they are known, and to be told costs a step twice the time.
+    """
+    finite = numbers.isfinite().all()
+    if numbers.is_cuda:
+        # What torch's own scaler of gradients tells a fused optimiser: 1 where it has found an infinity, else 0.
+        optimizer.found_inf = 1 - finite.float()  # type: ignore[attr-defined]
+        optimizer.step()
+    elif finite:
+        optimizer.step()
 
 
 def load_optimizer(optimizer: torch.optim.AdamW, state: dict[str, Any]) -> None:
