@@ -134,6 +134,7 @@ def _make_player(
         agent.model,
         num_games=num_games,
         noise_scale=options.noise_scale,
+        noise_moves=options.noise_moves if config.search.algorithm == "gumbel" else 1.0,
         temperature=options.temperature,
         temperature_moves=options.temperature_moves,
         sampled_moves=options.sampled_moves,

@@ -121,6 +121,10 @@ class SelfPlayConfig(Section):
     noise_scale: tuple[float, float] = (0.0, 1.0)
     """Exploration noise of an actor's first and last game, the others evenly between: factor on the
     Gumbel noise, or on `exploration_fraction`."""
+    noise_moves: float = Field(1.0, ge=1)
+    """"gumbel" only: moves for which a game keeps its noise, on average (how many is drawn each time). Each move is as
+    random as with 1, fresh noise for every move, but neighbours are alike: what only pays when done for many moves in
+    a row is tried."""
     temperature: tuple[float, float] = (1.0, 1.0)
     """"muzero" only: temperature on the visit counts of an actor's first and last game, the others evenly between."""
     temperature_moves: int | None = Field(None, ge=0)

@@ -33,6 +33,7 @@ class Planner:
         noise_scale: PerGame,
         temperature: PerGame,
         rng: np.random.Generator,
+        gumbel: np.ndarray | None = None,
     ) -> SearchResult:
         """Searches B positions at once.
 
@@ -46,6 +47,7 @@ class Planner:
             temperature: at least 0, a number or `[B]`; on the visit counts, for "muzero" only: "gumbel" draws by
                 its noise.
             rng: source of everything random. With `noise_scale` 0 and `temperature` 0 nothing is: greedy play.
+            gumbel: `[B, A]` Gumbel noise to use, before `noise_scale`, instead of drawing it; "muzero" has none.
 
         Raises:
             ValueError: if an argument is unusable, or the model's output has a wrong shape or is not finite.
@@ -69,6 +71,7 @@ class Planner:
                 value_bounds=self.value_bounds,
                 max_candidates=config.max_candidates,
                 tree=tree,
+                gumbel=gumbel,
             )
         alpha: PerGame = config.dirichlet_alpha
         if config.dirichlet_per_action is not None:

@@ -37,6 +37,7 @@ class SelfPlayer:
         num_games: G, games at once.
         noise_scale: exploration noise of the first and the last row, the others evenly between; rows of little
             noise show what the policy leads to, rows of much noise what else there is.
+        noise_moves: moves for which a row keeps its Gumbel noise, on average; 1 for a search without.
         temperature: of the action choice, likewise.
         temperature_moves: moves of a game after which the temperature is 0; None: never.
         sampled_moves: opening moves of a game that are drawn from the search policy.
@@ -59,6 +60,7 @@ class SelfPlayer:
         *,
         num_games: int,
         noise_scale: tuple[float, float] = (0.0, 1.0),
+        noise_moves: float = 1.0,
         temperature: tuple[float, float] = (1.0, 1.0),
         temperature_moves: int | None = None,
         sampled_moves: int = 0,
@@ -71,6 +73,7 @@ class SelfPlayer:
         self._planner = planner
         self._model = model
         self._noise_scale = np.linspace(*noise_scale, num_games, dtype=np.float32)
+        self._renewal = 1.0 / noise_moves
         self._temperature = np.linspace(*temperature, num_games, dtype=np.float32)
         self._temperature_moves = temperature_moves
         self._sampled_moves = sampled_moves
@@ -87,6 +90,7 @@ class SelfPlayer:
                 raise ValueError("resign_value: needs a game for 2 players that states its value_bounds; use None")
             self._resignations = Resignations(resign_value, resign_exempt, num_games, self._rng)
             self._win = self._spec.value_bounds[1]
+        self._noise: np.ndarray | None = None
         # The running games, one per row: the state to be searched next ...
         self._stacks = FrameStacks(self._spec, num_games)
         self._legal_actions = np.empty((num_games, self._spec.num_actions), dtype=bool)
@@ -134,6 +138,7 @@ class SelfPlayer:
                 noise_scale=self._noise_scale,
                 temperature=self._move_temperature(),
                 rng=self._rng,
+                gumbel=self._move_noise(),
             )
             searching += time.perf_counter() - before
             simulations += int(result.visit_counts.sum())
@@ -220,6 +225,26 @@ class SelfPlayer:
         if self._temperature_moves is None:
             return self._temperature
         return np.where(self._lengths < self._temperature_moves, self._temperature, np.float32(0.0))
+
+    def _move_noise(self) -> np.ndarray | None:
+        """`[G, A]` Gumbel noise of the coming move; None: the search draws it.
+
+        A row keeps its noise for a geometrically distributed number of moves, and to the end of its game at most. So
+        every move is a sample of its search policy as ever, but a row follows one whim for a while. Where it takes
+        many like moves in a row to get anywhere, independent ones never do: of 30 moves with two actions as good as
+        each other, all are the same once in 500 million times.
+
+        Source: after Dabney, Ostrovski, Barreto, "Temporally-extended epsilon-greedy exploration", ICLR 2021, who
+        repeat an action; here it is the noise that stays, so that a state in which it does not matter overrules it.
+        """
+        if self._renewal == 1.0:
+            return None
+        fresh = self._rng.gumbel(size=self._legal_actions.shape)
+        if self._noise is None:
+            self._noise = fresh
+        renewed = (self._lengths == 0) | (self._rng.random(len(self._games)) < self._renewal)
+        self._noise = np.where(renewed[:, np.newaxis], fresh, self._noise)
+        return self._noise
 
     def _with_sampled_openings(self, actions: np.ndarray, policies: np.ndarray) -> np.ndarray:
         """`[G]` the search's actions; in games still in their opening, drawn from the search policy instead."""

@@ -41,6 +41,21 @@ def test_it_runs_the_gumbel_search_with_the_configured_options(model):
     np.testing.assert_array_equal(planned.actions, direct.actions)
 
 
+def test_noise_that_is_given_replaces_what_would_be_drawn(model):
+    config = SearchConfig(num_simulations=4)
+    drawn = make_planner(config, None)(model, STATES, LEGAL, noise_scale=0.5, temperature=1.0, rng=rng())
+    given = make_planner(config, None)(
+        model, STATES, LEGAL, noise_scale=0.5, temperature=1.0, rng=rng(), gumbel=rng().gumbel(size=LEGAL.shape)
+    )
+    np.testing.assert_array_equal(given.visit_counts, drawn.visit_counts)
+    np.testing.assert_array_equal(given.actions, drawn.actions)
+    favoured = np.where(np.arange(4) == 2, 1e3, np.zeros(LEGAL.shape))
+    given = make_planner(config, None)(
+        model, STATES, LEGAL, noise_scale=0.5, temperature=1.0, rng=rng(), gumbel=favoured
+    )
+    assert (given.actions == 2).all()
+
+
 def test_it_runs_puct_with_the_configured_options_and_a_ladder_of_noise(model):
     ladder = np.linspace(0.0, 1.0, 6)
     config = SearchConfig(

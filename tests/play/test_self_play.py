@@ -175,6 +175,33 @@ def test_the_ladders_of_noise_and_temperature_reach_the_planner() -> None:
     np.testing.assert_allclose(planner.calls[0]["temperature"], [1.0, 0.8, 0.6, 0.4, 0.2])
 
 
+def test_noise_is_left_to_the_search_unless_a_game_is_to_keep_it() -> None:
+    planner = FakePlanner()
+    player_of(planner=planner).play(3)
+    assert [call["gumbel"] for call in planner.calls] == [None, None, None]
+
+
+def test_a_game_keeps_its_noise_for_so_many_moves_on_average() -> None:
+    planner = FakePlanner()
+    player_of(lambda: CountingGame(1000), planner=planner, num_games=50, noise_moves=8.0).play(400)
+    noise = np.array([call["gumbel"] for call in planner.calls])
+    assert noise.shape == (400, 50, 3)
+    renewed = (noise[1:] != noise[:-1]).any(axis=2)
+    assert renewed.mean() == pytest.approx(1 / 8, abs=0.01)
+    # Whoever keeps it keeps all of it, games are renewed independently, and what is drawn is Gumbel noise.
+    assert ((noise[1:] != noise[:-1]).all(axis=2) == renewed).all()
+    assert renewed.sum(axis=1).var() == pytest.approx(50 / 8 * 7 / 8, rel=0.25)
+    assert noise.mean() == pytest.approx(np.euler_gamma, abs=0.07)
+
+
+def test_a_new_game_starts_with_noise_of_its_own() -> None:
+    planner = FakePlanner()
+    player_of(lambda: CountingGame(5), planner=planner, num_games=2, noise_moves=1e9).play(15)
+    noise = np.array([call["gumbel"] for call in planner.calls])
+    starts = (noise[1:] != noise[:-1]).all(axis=(1, 2))
+    assert np.flatnonzero(starts).tolist() == [4, 9]
+
+
 def test_the_temperature_falls_to_0_after_so_many_moves_of_each_game() -> None:
     planner = FakePlanner()
     lengths = iter([3, 5])

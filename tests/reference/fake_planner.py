@@ -67,6 +67,7 @@ class FakePlanner:
         noise_scale: float | np.ndarray,
         temperature: float | np.ndarray,
         rng: np.random.Generator,
+        gumbel: np.ndarray | None = None,
     ) -> FakeResult:
         self.calls.append(
             {
@@ -74,6 +75,7 @@ class FakePlanner:
                 "num_simulations": num_simulations,
                 "noise_scale": np.copy(noise_scale),
                 "temperature": np.copy(temperature),
+                "gumbel": None if gumbel is None else gumbel.copy(),
             }
         )
         raw = model.initial(observations, num_nodes=1).values
