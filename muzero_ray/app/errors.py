@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from muzero_ray.core.limits import MachineLimit
+
 
 class UserError(Exception):
     """A mistake in a command, a configuration, a game or a file.
@@ -19,6 +21,13 @@ def did_you_mean(wrong: str, known: Sequence[str]) -> str:
     """
     near = get_close_matches(wrong, known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """What is wrong with a user's game, see `game_in_words`, or too much for the machine; None if it is neither."""
+    if isinstance(error, MachineLimit):
+        return str(error)
+    return game_in_words(error) if isinstance(error, Exception) else None
 
 
 def game_in_words(error: Exception) -> str | None:
@@ -66,10 +75,9 @@ def cause_in_a_line(error: Exception) -> str:
 def cause_in_words(error: Exception) -> str:
     """The cause as its own author would tell it: with a traceback if it is our bug or a game's."""
     if isinstance(error, RunFailed):
-        told = game_in_words(error.cause) if isinstance(error.cause, Exception) else None
-        if told:
+        if told := sentence_of(error.cause):
             return f"{error.role}: {told}"
-    elif told := game_in_words(error):
+    elif told := sentence_of(error):
         return told
     if isinstance(error, RunFailed) and error.__cause__ is not None:
         return f"{error}\n\n{error.__cause__}"

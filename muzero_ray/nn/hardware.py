@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from muzero_ray.core.limits import MachineLimit
+
 
 class Precision(NamedTuple):
     """In which numbers the layers of a network multiply."""
@@ -17,7 +19,7 @@ class Precision(NamedTuple):
     note: str  # why it is not what was asked for; empty where it is
 
 
-class OutOfGpuMemory(RuntimeError):
+class OutOfGpuMemory(MachineLimit):
     """A training step or a search did not fit into the memory of the GPU. The weights are those of before it."""
 
 

@@ -1,4 +1,4 @@
-"""How a run that a broken game has ended tells its cause, in one process and from an actor."""
+"""How a run tells its cause that a broken game or a machine too small has ended, in one process and from an actor."""
 
 import pickle
 
@@ -96,3 +96,23 @@ def test_file_that_cannot_be_imported_is_told_with_its_own_lines(tmp_path):
     assert [line for line in told.splitlines() if line.startswith("  File")] == [
         f'  File "{tmp_path}/broken.py", line 2, in <module>'
     ]
+
+
+@pytest.mark.ray
+def test_what_a_gpu_has_no_room_for_is_one_sentence(ray_cluster):
+    def train_there() -> None:
+        import torch
+
+        from muzero_ray.nn.hardware import memory_told
+
+        with memory_told("a batch of 256 windows", "train.batch_size (256)"):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 is full. Advice.")
+
+    with pytest.raises(ray_cluster.exceptions.RayTaskError) as caught:
+        ray_cluster.get(ray_cluster.remote(train_there).options(num_cpus=0).remote())
+    failed = RunFailed("trainer", "train", caught.value.cause)
+    failed.__cause__ = caught.value
+    assert cause_in_words(failed) == (
+        "trainer: a batch of 256 windows does not fit into the GPU's memory: CUDA out of memory. Tried to allocate "
+        "2 GiB. GPU 0 is full; lower train.batch_size (256), or let nothing else use this GPU"
+    )
