@@ -159,11 +159,16 @@ def make_reanalyzer(config: Config, restart: int) -> Reanalyzer:
 
 
 class FreshValues:
-    """The network's present values of states, for value targets to bootstrap from; see `reanalyze.fresh_values`."""
+    """The network's present values of states, for value targets to bootstrap from; see `reanalyze.fresh_values`.
 
-    def __init__(self, config: Config) -> None:
-        gpus = config.replay.num_gpus
-        self._model = make_model(config, game_spec(load_game(config.game)), gpus)
+    Args:
+        config: of the run.
+        say: told in sentences what of a GPU cannot be used.
+    """
+
+    def __init__(self, config: Config, say: Callable[[str], None] = lambda _: None) -> None:
+        gpus = config.buffer_gpus
+        self._model = make_model(config, game_spec(load_game(config.game)), gpus, say)
         # A GPU keeps memory and a graph for each number of states that it has been asked for.
         self._multiple = _ROWS_ON_GPU if gpus > 0 else 1
 

@@ -23,22 +23,18 @@ Request = ReanalyzeRequest | list["ray.ObjectRef[Any]"]
 
 def received_batches(drawn: Drawn) -> list[Batch]:
     """Batches as they are learnt from. One of the named synchronisation points."""
-    return [make() for make in received_parts(drawn)]
+    return [batch if isinstance(batch, Batch) else batch() for batch in received_parts(drawn)]
 
 
-def received_parts(drawn: Drawn) -> list[Callable[[], Batch]]:
-    """For each batch what makes it of its parts, which takes milliseconds where they hold frames, in any thread.
+def received_parts(drawn: Drawn) -> list[Batch | Callable[[], Batch]]:
+    """Batches, or what makes them of their parts, which takes milliseconds where they hold frames, in any thread.
 
     One of the named synchronisation points: all parts are here when this returns.
     """
     if not drawn or isinstance(drawn[0], Batch):
-        return [partial(_itself, batch) for batch in drawn]  # type: ignore[arg-type]
+        return drawn  # type: ignore[return-value]
     shards = ray.get(drawn)
     return [partial(join_batches, [part for part in parts if part is not None]) for parts in zip(*shards, strict=True)]
-
-
-def _itself(batch: Batch) -> Batch:
-    return batch
 
 
 def received_request(request: Request | None) -> ReanalyzeRequest | None:

@@ -4,6 +4,7 @@ A plain object; `replay_shards.py` runs it in the replay-buffer actor's process 
 knows only how many there are: states are named by indices of all parts, see `replay/shards.py`.
 """
 
+import logging
 import time
 from collections import defaultdict
 from dataclasses import replace
@@ -19,6 +20,8 @@ from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus
 from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory, Weights
 from muzero_ray.replay.piece_order import PieceOrder
+
+logger = logging.getLogger(__name__)
 
 
 class ReplayShard:
@@ -37,7 +40,7 @@ class ReplayShard:
         self.number = number
         self._parts = config.replay.shards
         self._buffer = build.make_replay_buffer(config, number)
-        self._fresh_values = build.FreshValues(config) if config.reanalyze.fresh_values else None
+        self._fresh_values = build.FreshValues(config, logger.warning) if config.reanalyze.fresh_values else None
         self._meter = BufferMeter()
         self._quarantine = Quarantine(logs)
         # As many others may be under way with a delivery, and when one of them has come, another.

@@ -55,7 +55,7 @@ def make_store(config: Config, logs: Logs | None) -> Store:
     if config.replay.shards == 1:
         return OneShard(ReplayShard(config, 0, logs))
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    options = {"num_cpus": 0, "num_gpus": config.replay.num_gpus, "max_restarts": 0, "scheduling_strategy": here}
+    options = {"num_cpus": 0, "num_gpus": config.buffer_gpus, "max_restarts": 0, "scheduling_strategy": here}
     actor = ray.remote(ShardActor).options(**options)
     return Shards(config, [actor.remote(config, number, logs) for number in range(config.replay.shards)])
 

@@ -203,7 +203,7 @@ def make_plan(config: Config, cluster: Cluster) -> Plan:
         config.system.trainer_threads,
         device,
         ranks,
-        trainer_gpus=gpu_shares.trainer_share(config, device, cluster.gpus, num_actors),
+        trainer_gpus=gpu_shares.trainer_share(config, device, cluster.gpus, num_actors, cluster.nodes),
         games_on_gpu=(config.self_play.games_per_actor, share) if (share := config.self_play.num_gpus) > 0 else None,
     )
     if not cluster.may_grow:

@@ -98,7 +98,7 @@ def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
             *(names.BUFFER, ReplayBufferActor, config, plan.num_actors),
             # Calls that wait in it at once: every delivery may, and others have to get past them.
             max_concurrency=1000 + plan.most_actors * config.system.max_pending,
-            num_gpus=config.replay.num_gpus if config.replay.shards == 1 else 0,  # else its shards take it
+            num_gpus=config.buffer_gpus if config.replay.shards == 1 else 0,  # else its shards take it
             **where.state,
         ),
         reserve=_reserve(plan.reserved_cpus, where.home) if plan.reserved_cpus else None,

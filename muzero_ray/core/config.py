@@ -275,8 +275,8 @@ class SystemConfig(Section):
     the GPU has it. Without it, and on CPUs, float32 is taken and the reason printed."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether the trainer compiles the network and its loss (`torch.compile`), for a minute or two at the start, and on
-    a GPU records its step as a CUDA graph. auto: on GPUs; on CPUs it made nothing faster. Where it fails, the reason is
-    printed and training goes on without."""
+    one GPU records its step as a CUDA graph. auto: on GPUs; on CPUs it made nothing faster. Where it fails, the reason
+    is printed and training goes on without."""
     trainer_threads: int = Field(1, ge=1)
     """CPU threads of the trainer. A small network is fastest with one: threads wait for each other at every layer."""
     prefetch: int = Field(2, ge=1)
@@ -376,6 +376,11 @@ class Config(Section):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def buffer_gpus(self) -> float:
+        """Share of a GPU that each process of the replay buffer takes; none computes anything without fresh values."""
+        return self.replay.num_gpus if self.reanalyze.fresh_values else 0.0
 
     @property
     def total_training_steps(self) -> int:

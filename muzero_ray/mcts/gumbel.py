@@ -66,7 +66,7 @@ def gumbel_search(
             no more: the actions to consider are kept, and all others have a share of the improved policy all the
             same. Below it, the improved policy lacks what the others would have.
         tree: to be used again, of shape (B, num_simulations + 1, A); a new one if none.
-        gumbel: `[B, A]` noise to use instead of drawing it, before scaling: for comparisons in tests.
+        gumbel: `[B, A]` noise to use instead of drawing it, before scaling: of games that keep theirs.
 
     Returns:
         `search_policies` is the improved policy, softmax(logits + sigma(completed Q)) over the legal actions;

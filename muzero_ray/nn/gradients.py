@@ -21,7 +21,7 @@ class GradientMaker:
         network: on its device.
         config: says the loss.
         dtype: in which linear layers and convolutions multiply. Weights, latent states, losses and gradients are
-            float32 whatever it is; norms and softmax are left to torch's rules for mixed precision.
+            float32 whatever it is; softmax is left to torch's rules for mixed precision, norms see `SampleNorm`.
         compiled: whether to compile network and loss into one piece. The first batch then takes a minute or two; all
             batches should be of one size, for each new one is compiled anew.
         say: told in a sentence why nothing is compiled, where that fails.

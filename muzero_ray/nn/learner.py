@@ -170,7 +170,9 @@ class Learner:
             final=self._train.learning_rate_final,
         )
         set_learning_rate(self._optimizer, rate)
-        told = self._do_step(staged.tensors()).cpu().numpy().copy()  # where a GPU is waited for
+        batch = staged.tensors()
+        told = self._do_step(batch).cpu().numpy().copy()  # where a GPU is waited for
+        del batch  # not before: its memory is used again as soon as it is let go
         metrics = dict(zip(self._told, told[: len(self._told)].tolist(), strict=True))
         priorities = told[len(self._told) :]
         if not np.isfinite(told).all():

@@ -79,8 +79,9 @@ class TensorBatch:
 
     def copy_(self, other: "TensorBatch") -> None:
         """Takes over the numbers of another batch of the same shapes."""
+        own = self._own()
         for name, tensor in other._own().items():
-            self._own()[name].copy_(tensor)
+            own[name].copy_(tensor)
 
     def shapes(self) -> dict[str, torch.Size]:
         """Of all tensors, by name."""

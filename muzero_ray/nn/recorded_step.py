@@ -32,9 +32,16 @@ class RecordedStep:
         self._recording: _Recording | None = None
 
     def __call__(self, batch: TensorBatch) -> Tensor:
-        """The step with this batch. What it returns is overwritten by the next one."""
+        """The step with this batch, which is to be kept until what is returned has been read.
+
+        What it returns is overwritten by the next one.
+        """
         if not self._records:
             return self._step(batch)
+        with torch.cuda.device(batch.actions.device):
+            return self._recorded_or_not(batch)
+
+    def _recorded_or_not(self, batch: TensorBatch) -> Tensor:
         if self._recording is None and self._steps >= _STEPS_BEFORE:
             try:
                 self._recording = _Recording(self._step, batch)
@@ -42,7 +49,8 @@ class RecordedStep:
                 raise
             except Exception as error:  # whatever cannot be recorded; nothing has been computed
                 self._records = False
-                self._say(f"training goes on without CUDA graphs, slower: {str(error).splitlines()[0]}")
+                cause = error.__context__ or error  # an end of recording that fails says only that it does
+                self._say(f"training goes on without CUDA graphs, slower: {str(cause).splitlines()[0]}")
                 return self._step(batch)
         if self._recording is not None and self._recording.fits(batch):
             return self._recording.replay(batch)
@@ -61,7 +69,9 @@ class _Recording:
         self._batch = batch.clone()
         self._graph = torch.cuda.CUDAGraph()
         # The batches to come are brought to the GPU by another thread meanwhile, which must not count as an error.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        # Where recording fails, torch leaves the stream on which it was tried to be the present one.
+        usual = torch.cuda.stream(torch.cuda.current_stream())
+        with usual, torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._told = step(self._batch)
 
     def fits(self, batch: TensorBatch) -> bool:
@@ -81,5 +91,4 @@ def _beside(work: Callable[[], Tensor]) -> Tensor:
     with torch.cuda.stream(stream):
         told = work()
     usual.wait_stream(stream)
-    told.record_stream(usual)
     return told

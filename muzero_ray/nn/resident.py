@@ -85,9 +85,7 @@ class ResidentModel:
         with self._queue():
             search = self._searches.pop(shape, None)
             if search is None or search.num_nodes < num_nodes:
-                size = len(observations)
-                lower = f"the number of games or positions ({size}), the simulations ({num_nodes - 1}) or the network"
-                with memory_told(f"a search of {size} games with {num_nodes} nodes each", lower):
+                with memory_told(*_what_fills_memory(len(observations), num_nodes)):
                     search = _Search(self, observations, num_nodes)
             self._searches[shape] = self._search = search  # the newest last
             while len(self._searches) > _MAX_SHAPES:
@@ -97,7 +95,11 @@ class ResidentModel:
 
     @torch.inference_mode()
     def recurrent(self, parent_nodes: np.ndarray, actions: np.ndarray, new_node: int) -> StepOutput:
-        """See `SearchModel.recurrent`."""
+        """See `SearchModel.recurrent`.
+
+        Raises:
+            OutOfGpuMemory: as `initial`; the first simulation needs memory of its own.
+        """
         assert self._search is not None, "initial comes first"
         with self._queue():
             rewards, values, policy_logits, turn_logits = self._search.step(parent_nodes, actions, new_node)
@@ -243,12 +245,13 @@ class _Search:
 
     def _prepare_step(self) -> None:
         """Records the simulation that has been asked for, and does it."""
-        _, outputs = self._model.advance(self._latents[0], self._asked_there[1])
-        self._step = _Answer(self._model, outputs)
-        # Done again it writes the same: a node is never its own parent.
-        written = [self._step.there, self._latents[int(self._asked[2, 0])]]
-        self._do_step = self._model.recorded(self._evaluate_step, written)
-        self._do_step()
+        with memory_told(*_what_fills_memory(len(self._rows), self.num_nodes)):
+            _, outputs = self._model.advance(self._latents[0], self._asked_there[1])
+            self._step = _Answer(self._model, outputs)
+            # Done again it writes the same: a node is never its own parent.
+            written = [self._step.there, self._latents[int(self._asked[2, 0])]]
+            self._do_step = self._model.recorded(self._evaluate_step, written)
+            self._do_step()
 
     def _evaluate_step(self) -> None:
         assert self._step is not None
@@ -261,6 +264,14 @@ class _Search:
     @staticmethod
     def _put(room: Tensor, array: np.ndarray) -> None:
         np.copyto(room.numpy(), array)
+
+
+def _what_fills_memory(size: int, num_nodes: int) -> tuple[str, str]:
+    """What a search is called, and what to lower where it is too large."""
+    if num_nodes == 1:
+        return f"the evaluation of {size} positions", f"the number of positions ({size}) or the network"
+    lower = f"the number of games or positions ({size}), the simulations ({num_nodes - 1}) or the network"
+    return f"a search of {size} games with {num_nodes} nodes each", lower
 
 
 class _Answer:

@@ -16,7 +16,7 @@ class StagedBatch:
     """A batch that is on its way to a device."""
 
     whole: Callable[[], Batch]  # in the host's memory
-    tensors: Callable[[], TensorBatch]  # on the device, for use on the present stream; to be asked for once
+    tensors: Callable[[], TensorBatch]  # on the device, for work on the present stream; to be kept until that is done
 
     @property
     def batch(self) -> Batch:
@@ -55,21 +55,16 @@ class Stager:
         if self._stream is None:
             made = batch if isinstance(batch, Batch) else batch()
             return StagedBatch(lambda: made, partial(TensorBatch.from_batch, made, self._device))
-        copy = self._thread.submit(self._copy, batch, self._stream)
-        return StagedBatch(lambda: copy.result()[0], partial(self._arrived, copy))
+        make = (lambda: batch) if isinstance(batch, Batch) else batch
+        whole = self._thread.submit(make)  # apart: the batch is known whatever becomes of its copy
+        copy = self._thread.submit(self._copy, whole, self._stream)
+        return StagedBatch(whole.result, partial(self._arrived, copy))
 
-    def _copy(
-        self, batch: Batch | Callable[[], Batch], stream: torch.cuda.Stream
-    ) -> tuple[Batch, TensorBatch, torch.cuda.Event]:
-        made = batch if isinstance(batch, Batch) else batch()
+    def _copy(self, whole: "Future[Batch]", stream: torch.cuda.Stream) -> tuple[TensorBatch, torch.cuda.Event]:
         with torch.cuda.stream(stream):
-            return made, TensorBatch.from_batch(made, self._device), stream.record_event()
+            return TensorBatch.from_batch(whole.result(), self._device), stream.record_event()
 
-    def _arrived(self, copy: "Future[tuple[Batch, TensorBatch, torch.cuda.Event]]") -> TensorBatch:
-        _, batch, copied = copy.result()
-        stream = torch.cuda.current_stream(self._device)
-        stream.wait_event(copied)
-        for tensor in batch.tensors():
-            # They were allocated for the other stream, which could otherwise reuse their memory too early.
-            tensor.record_stream(stream)
+    def _arrived(self, copy: "Future[tuple[TensorBatch, torch.cuda.Event]]") -> TensorBatch:
+        batch, copied = copy.result()
+        torch.cuda.current_stream(self._device).wait_event(copied)
         return batch

@@ -43,6 +43,26 @@ def test_the_trainer_has_a_gpu_or_what_the_others_leave_of_it(config, gpus, acto
 def test_every_shard_of_the_buffer_has_its_share():
     config = Config(replay={"num_gpus": 0.1, "shards": 3}, self_play={"num_gpus": 0.2})
     assert trainer_share(config, "cuda", 1, 2) == 0.3
+    without = config.model_copy(update={"reanalyze": config.reanalyze.model_copy(update={"fresh_values": False})})
+    assert trainer_share(without, "cuda", 1, 2) == 0.6, "which compute nothing"
+
+
+def test_on_several_nodes_the_trainer_leaves_the_buffer_its_share_of_the_gpu_next_to_it():
+    config = Config(replay={"num_gpus": 0.2})
+    assert trainer_share(config, "cuda", 4, 2, nodes=1) == 1.0
+    assert trainer_share(config, "cuda", 4, 2, nodes=2) == 0.8
+    assert trainer_share(config_with(), "cuda", 4, 2, nodes=2) == 1.0
+
+
+def test_shards_that_could_wait_for_a_gpu_for_ever_are_refused():
+    config = Config(replay={"num_gpus": 0.2, "shards": 2})
+    assert trainer_share(config, "cuda", 2, 2, nodes=1) == 1.0
+    sentence = (
+        "replay.num_gpus 0.2: 2 shards stay on one node, which may have none left on a cluster of 2; use "
+        "replay.shards 1, or replay.num_gpus 0"
+    )
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        trainer_share(config, "cuda", 2, 2, nodes=2)
 
 
 def test_a_trainer_on_cpus_takes_none():

@@ -1,6 +1,7 @@
 """A step that is recorded does what it did before; on a CPU, and where it cannot be recorded, nothing is."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -71,6 +72,7 @@ def test_where_recording_fails_the_reason_is_told_once_and_training_goes_on(monk
             raise RuntimeError("CUDA error: out of luck\nand a page of advice")
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Broken)
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
     monkeypatch.setattr(recorded_step, "_beside", lambda work: work())
     plain, broken = learner("cpu"), recording("cpu")
     for batch in batches(6):
@@ -130,3 +132,27 @@ def test_a_batch_of_another_size_and_another_state_are_learnt_from_after_recordi
         recorded.update(batch)
     assert recorded._do_step._recording is not None
     assert nearly_same(plain, recorded)
+
+
+@pytest.mark.gpu
+def test_a_step_that_cannot_be_recorded_goes_on_without_using_more_and_more_memory():
+    plain, waiting = learner("cuda"), recording()
+    step = waiting._do_step._step
+
+    def step_that_waits(batch: TensorBatch) -> torch.Tensor:
+        told = step(batch)
+        if torch.cuda.is_current_stream_capturing():
+            told.cpu()  # which a step must not do
+        return told
+
+    waiting._do_step._step = step_that_waits
+    usual, used = torch.cuda.current_stream(), []
+    for batch in batches(6) * 8:
+        waiting.update(waiting.stage(batch))
+        plain.update(batch)
+        used.append(torch.cuda.memory_allocated())
+    assert len(waiting.notes) == 1
+    assert "training goes on without CUDA graphs, slower:" in waiting.notes[0]
+    assert torch.cuda.current_stream() == usual
+    assert used[-1] <= used[8]
+    assert nearly_same(plain, waiting)

@@ -140,6 +140,13 @@ def test_too_little_memory_is_told_with_what_to_lower(monkeypatch):
     )
     with pytest.raises(OutOfGpuMemory, match=sentence):
         model.initial(observations_of(spec, 5), 3)
+    with pytest.raises(OutOfGpuMemory, match=r"evaluation of 5 positions .*; lower the number of positions"):
+        model.initial(observations_of(spec, 5), 1)
+    monkeypatch.undo()
+    model.initial(observations_of(spec, 5), 3)
+    monkeypatch.setattr(model, "advance", full)  # the first simulation needs memory of its own
+    with pytest.raises(OutOfGpuMemory, match=sentence):
+        model.recurrent(np.zeros(5, np.int32), np.zeros(5, np.int32), 1)
 
 
 def test_where_graphs_fail_the_reason_is_told_once_and_the_search_goes_on(monkeypatch):
