@@ -19,13 +19,8 @@ from muzero_ray.nn.support import is_clipped, two_hot
 
 _VIEWS: Final = ("observations", "next_observations")
 """Fields that are stacks of a batch's frames, where it has frames."""
-_DTYPES: Final = {
-    "actions": np.int64,
-    **dict.fromkeys(("target_values", "value_mask", "target_rewards", "reward_mask"), np.float32),
-    **dict.fromkeys(("target_policies", "policy_mask", "importance_weights"), np.float32),
-    **dict.fromkeys(("observation_mask", "same_player", "turn_mask"), np.float32),
-}
-"""As what a field travels; observations and frames as they are."""
+_AS_THEY_ARE: Final = (*_VIEWS, "frames")
+"""Fields that travel in the numbers they have; actions travel as int64, all others as float32."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +52,12 @@ class TensorBatch:
         device = torch.device(device)
         views = () if batch.frames is None else _VIEWS
         arrays = {field.name: getattr(batch, field.name) for field in fields(cls) if field.name not in views}
-        return cls._of(
-            {
-                name: _to_device(array, np.dtype(_DTYPES.get(name, array.dtype)), device)
-                for name, array in arrays.items()
-                if array is not None
-            }
-        )
+        tensors = {}
+        for name, array in arrays.items():
+            if array is not None:
+                dtype = np.dtype(np.int64 if name == "actions" else np.float32)
+                tensors[name] = _to_device(array, array.dtype if name in _AS_THEY_ARE else dtype, device)
+        return cls._of(tensors)
 
     @classmethod
     def _of(cls, tensors: dict[str, Tensor]) -> "TensorBatch":

@@ -160,7 +160,8 @@ class ResidentModel:
                     raise RuntimeError("a graph does not compute what its kernels do")
         except RuntimeError as error:
             self._record = False
-            self._say(f"searching goes on without CUDA graphs, slower: {str(error).splitlines()[0]}")
+            cause = error.__context__ or error  # an end of recording that fails says only that it does
+            self._say(f"searching goes on without CUDA graphs, slower: {str(cause).splitlines()[0]}")
             return work
         return graph.replay
 
