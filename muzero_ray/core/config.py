@@ -79,6 +79,12 @@ class NetworkConfig(Section):
     dynamics_blocks: int | None = Field(None, ge=0)
     """"conv", "image": residual blocks of the dynamics; none: as many as `blocks`. A move changes little of a board,
     and the dynamics is what a search asks."""
+    value_prefix_steps: int = Field(0, ge=0)
+    """"conv", "image": 0: each reward is predicted by itself (MuZero). Else sums of rewards are, which an LSTM adds up
+    and which start anew after so many steps (EfficientZero: 5): when a reward falls is often hard to tell, that it
+    falls is not. `reward_support` must have room for the sums."""
+    value_prefix_size: int = Field(512, ge=1)
+    """Width of that LSTM."""
     value_head: Literal["categorical", "scalar"] = "categorical"
     """"categorical": a distribution over `value_support`; "scalar": one number within the game's value bounds."""
     support_transform: bool = True
@@ -90,6 +96,14 @@ class NetworkConfig(Section):
     """Smallest and largest reward that can be predicted, on the support's scale: 12 is h(164)."""
     support_spacing: float = Field(1.0, gt=0)
     """Distance of two neighbouring bins of a support, on its scale."""
+
+    @model_validator(mode="after")
+    def _value_prefix_has_a_network(self) -> Self:
+        if self.kind == "mlp" and self.value_prefix_steps > 0:
+            raise ValueError(
+                f'value_prefix_steps ({self.value_prefix_steps}) needs kind "conv" or "image", got "mlp"; set it to 0'
+            )
+        return self
 
     @model_validator(mode="after")
     def _supports_are_whole(self) -> Self:
@@ -347,6 +361,11 @@ class Config(Section):
             problems.append(
                 f"replay.min_steps ({self.replay.min_steps}) must be below train.env_steps "
                 f"({self.train.env_steps}), or nothing is ever trained"
+            )
+        if self.network.value_prefix_steps > self.train.unroll_steps:
+            problems.append(
+                f"network.value_prefix_steps ({self.network.value_prefix_steps}) must not exceed train.unroll_steps "
+                f"({self.train.unroll_steps}): longer sums are never trained"
             )
         if self.train.batch_size % self.train.num_gpus:
             problems.append(

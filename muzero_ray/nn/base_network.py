@@ -24,14 +24,14 @@ LATENT_EPSILON: Final = 1e-5
 class Heads(NamedTuple):
     """What the prediction says of latent states, before it is decoded."""
 
-    reward_logits: Tensor  # [..., S_r] of the transition that led here
+    reward_logits: Tensor  # [..., S_r] of the transition that led here, or of a sum, see `Network.value_prefix_steps`
     value_logits: Tensor  # [..., S_v], or [..., 1] where the value head is scalar
     policy_logits: Tensor  # [..., A]
     turn_logits: Tensor  # [..., 1] that whoever moved to come here moves again; [..., 0] where turns alternate
 
 
 class Network(nn.Module, ABC):
-    """Representation, dynamics and prediction over latent states of H = `latent_size` numbers in [0, 1].
+    """Representation, dynamics and prediction over latent states of H = `latent_size` numbers.
 
     The loop that calls it:
 
@@ -43,6 +43,10 @@ class Network(nn.Module, ABC):
 
     Attributes:
         latent_size: H; what a latent state's numbers mean is the network's own affair.
+        state_size: how many of them, the first, are the state itself, in [0, 1]; the others are what a value prefix
+            remembers of the way there.
+        value_prefix_steps: steps after which sums of rewards start anew, where reward logits are of such a sum and not
+            of one reward; else 0. See `value_prefix.ValuePrefix`.
         observation_size: numbers in one observation.
         observation_scale: what observations are multiplied by where they are not normalised: 1/255 for uint8.
         normalizes_observations: whether observations are to be normalised, see `normalize_by`.
@@ -62,7 +66,7 @@ class Network(nn.Module, ABC):
         config: NetworkConfig,
         spec: GameSpec,
         *,
-        latent_size: int,
+        state_size: int,
         normalizes_observations: bool,
         consistency: bool,
     ) -> None:
@@ -72,7 +76,8 @@ class Network(nn.Module, ABC):
                 "network.value_head: 'scalar' needs a game whose spec states value_bounds, got None; "
                 "state them in the game's spec or choose 'categorical'"
             )
-        self.latent_size = latent_size
+        self.state_size = self.latent_size = state_size
+        self.value_prefix_steps = config.value_prefix_steps
         self.observation_size = math.prod(spec.input_shape)
         self.observation_scale = 1 / 255 if spec.observation_dtype == "uint8" else 1.0
         self.normalizes_observations = normalizes_observations
@@ -121,8 +126,9 @@ class Network(nn.Module, ABC):
         self.observation_mean.copy_(torch.from_numpy(mean))
         self.observation_spread.copy_(torch.from_numpy(spread))
 
-    def decode_reward(self, reward_logits: Tensor) -> Tensor:
-        """`[..., S_r]` to the `[...]` rewards they stand for."""
+    def decode_reward(self, reward_logits: Tensor, latents: Tensor) -> Tensor:
+        """`[..., S_r]` that were predicted for `[..., H]` latent states to the `[...]` rewards they stand for."""
+        del latents  # read where rewards are told as differences of sums
         return expectation(reward_logits, self.reward_bins)
 
     def decode_value(self, value_logits: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from muzero_ray.core.game import GameSpec
 from muzero_ray.nn.base_network import Heads, Network, scale_latent, zero_
 from muzero_ray.nn.blocks import SampleNorm, convolution, tower
 from muzero_ray.nn.downsampling import Downsampling
+from muzero_ray.nn.value_prefix import ValuePrefix
 
 FEW_PLANES: Final = 16
 """Planes to which a latent state is reduced before a dense layer reads all cells at once (EfficientZero: 16). Half of
@@ -47,6 +48,9 @@ class ConvNetwork(Network):
     it to the dynamics of Atari, a plane of ones among planes of zeros, E[a] is what a convolution of 1 x 1 makes; one
     of 3 x 3 would differ from it at the border only.
 
+    With `value_prefix_steps`, the reward logits are those of a sum instead, which an LSTM makes of relu(V h + v) of all
+    cells along the way; what it remembers travels behind the state. See `value_prefix.ValuePrefix`.
+
     A layer that is the same in every cell is a convolution of 1 x 1. The mean and the largest number of each plane of w
     tell of what may be anywhere, such as a line of stones, which v alone has to learn cell by cell. With
     `action_cells`, Q says in every cell and for every plane of moves how probable the move is, as in AlphaZero, and an
@@ -62,7 +66,7 @@ class ConvNetwork(Network):
     are taken as they are, for planes of 0 and 1 need no normalisation (`network.normalize_observations` says
     nothing here); uint8 is divided by 255. The last layers of the heads start at zero, as in the MLP.
 
-    A latent state travels as `[H * W * C]`, cell by cell: that is how convolutions on a CPU are fastest, and lets
+    A state travels as `[H * W * C]`, cell by cell: that is how convolutions on a CPU are fastest, and lets
     layers that are the same in every cell be matrix products.
 
     With `consistency`, a projector reduces a state to a few planes and these to n = `head_size` numbers; the
@@ -88,14 +92,22 @@ class ConvNetwork(Network):
         super().__init__(
             config,
             spec,
-            latent_size=cells * channels,
+            state_size=cells * channels,
             normalizes_observations=False,
             consistency=consistency,
         )
         few = FEW_PLANES
         self._board = (height, width, channels)
         self._cells = (cells, channels)
-        self._scalar_sizes = [self.reward_size, self.value_size, self.turn_size]
+        self.value_prefix: ValuePrefix | None = None
+        if config.value_prefix_steps > 0:
+            self.value_prefix_planes = nn.Linear(channels, few)
+            self.value_prefix = ValuePrefix(
+                cells * few, config.value_prefix_size, head, self.reward_bins, config.value_prefix_steps
+            )
+            self.latent_size += self.value_prefix.memory_size
+        by_state = self.reward_size if self.value_prefix is None else 0  # reward logits that are told by a state alone
+        self._scalar_sizes = [by_state, self.value_size, self.turn_size]
 
         self.downsampling = downsampling
         if downsampling is None:
@@ -163,11 +175,12 @@ class ConvNetwork(Network):
             x = self.downsampling(x)
         else:
             x = F.relu(self.representation_norm(self.representation_1(x)), inplace=True)
-        return _to_latents(self.representation_blocks(x))
+        states = _to_latents(self.representation_blocks(x))
+        return states if self.value_prefix is None else torch.cat([states, self.value_prefix.begin(states)], dim=-1)
 
     def step(self, latents: Tensor, actions: Tensor) -> Tensor:
         """See `Network.step`."""
-        boards = latents.reshape(-1, *self._board)
+        boards = self._states(latents).reshape(-1, *self._board)
         inputs = boards
         if self.draws_actions:
             inputs = torch.cat([boards, self.action_planes[actions].to(boards.dtype)], dim=-1)
@@ -176,7 +189,12 @@ class ConvNetwork(Network):
             x = x + self.action_rows(actions)[:, :, None, None]
         x = F.relu(self.dynamics_norm(x), inplace=True) + boards.permute(0, 3, 1, 2)
         reached = _to_latents(self.dynamics_blocks(x))
-        return self._handed_over(reached) if self.alternates else reached
+        if self.alternates:
+            reached = self._handed_over(reached)
+        if self.value_prefix is None:
+            return reached
+        features = F.relu(self.value_prefix_planes(reached.view(-1, *self._cells))).flatten(1)
+        return torch.cat([reached, self.value_prefix.advance(features, self._memories(latents))], dim=-1)
 
     def _handed_over(self, latents: Tensor) -> Tensor:
         """`[B, H]` latent states as the other player sees them."""
@@ -190,11 +208,13 @@ class ConvNetwork(Network):
 
     def predict(self, latents: Tensor) -> Heads:
         """See `Network.predict`."""
-        hidden = F.relu(self.prediction_1(latents.view(*latents.shape[:-1], *self._cells)), inplace=True)
+        hidden = F.relu(self.prediction_1(self._cell_by_cell(latents)), inplace=True)
         for_policy, in_place, anywhere = torch.split(hidden, self._hidden_planes, dim=-1)
         for_scalars = torch.cat([in_place.flatten(-2), anywhere.mean(dim=-2), anywhere.amax(dim=-2)], dim=-1)
         outputs = self.scalars_2(F.relu(self.scalars_1(for_scalars)))
         reward_logits, value_logits, turn_logits = torch.split(outputs, self._scalar_sizes, dim=-1)
+        if self.value_prefix is not None:
+            reward_logits = self.value_prefix.sum_logits(self._memories(latents))
         return Heads(reward_logits, value_logits, self._policy_logits(for_policy), turn_logits)
 
     def _policy_logits(self, hidden: Tensor) -> Tensor:
@@ -210,7 +230,7 @@ class ConvNetwork(Network):
 
     def project(self, latents: Tensor) -> Tensor:
         """See `Network.project`."""
-        reduced = F.relu(self.consistency_planes(latents.view(*latents.shape[:-1], *self._cells)))
+        reduced = F.relu(self.consistency_planes(self._cell_by_cell(latents)))
         projection: Tensor = self.consistency_projector(reduced.flatten(-2))
         return projection
 
@@ -218,6 +238,21 @@ class ConvNetwork(Network):
         """See `Network.predict_projection`."""
         prediction: Tensor = self.consistency_predictor(projections)
         return prediction
+
+    def decode_reward(self, reward_logits: Tensor, latents: Tensor) -> Tensor:
+        """See `Network.decode_reward`."""
+        told = super().decode_reward(reward_logits, latents)
+        return told if self.value_prefix is None else told - self.value_prefix.sum_before(self._memories(latents))
+
+    def _states(self, latents: Tensor) -> Tensor:
+        return latents[..., : self.state_size]
+
+    def _memories(self, latents: Tensor) -> Tensor:
+        return latents[..., self.state_size :]
+
+    def _cell_by_cell(self, latents: Tensor) -> Tensor:
+        """`[..., H]` latent states to their boards, `[..., cells, C]`."""
+        return self._states(latents).view(*latents.shape[:-1], *self._cells)
 
 
 def _to_latents(planes: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class TorchModel:
         if self._network.learns_turns:
             self._discounts = discounts_by_turn(_array(heads.turn_logits), self._discount)
         return StepOutput(
-            rewards=_array(self._network.decode_reward(heads.reward_logits)),
+            rewards=_array(self._network.decode_reward(heads.reward_logits, latents)),
             values=_array(self._network.decode_value(heads.value_logits)),
             policy_logits=_array(heads.policy_logits),
             discounts=self._discounts,

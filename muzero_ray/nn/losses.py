@@ -16,6 +16,7 @@ from muzero_ray.core.config import TrainConfig
 from muzero_ray.core.types import Batch
 from muzero_ray.nn.base_network import Heads, Network
 from muzero_ray.nn.support import is_clipped, two_hot
+from muzero_ray.nn.value_prefix import prefix_targets
 
 _VIEWS: Final = ("observations", "next_observations")
 """Fields that are stacks of a batch's frames, where it has frames."""
@@ -152,11 +153,12 @@ def compute_loss(network: Network, batch: TensorBatch, config: TrainConfig) -> L
                                          + consistency_weight * l_c(b, k))  (k >= 1 only)
 
     `l_v` and `l_r` are cross-entropies with two-hot targets, or the squared error on [-1, 1] for a
-    scalar value head; `l_p` is the cross-entropy with the search policy; `l_t`, where the network
-    learns turns, is the cross-entropy with whether the player who moved moves again; `l_c` is minus
-    the cosine between the prediction from the unrolled state and the projection of the real one, whose
-    side carries no gradient. Masked positions count as 0 and are not made up for: the mean is over B,
-    so that a window near the end of a game weighs less, as in the published pseudocode.
+    scalar value head; where the network tells sums of rewards, `l_r` and its mask are those of `prefix_targets`;
+    `l_p` is the cross-entropy with the search policy; `l_t`, where the network learns turns, is the
+    cross-entropy with whether the player who moved moves again; `l_c` is minus the cosine between the
+    prediction from the unrolled state and the projection of the real one, whose side carries no
+    gradient. Masked positions count as 0 and are not made up for: the mean is over B, so that a window
+    near the end of a game weighs less, as in the published pseudocode.
 
     Heads and projector run once over all K + 1 states of all windows, which is faster than K + 1
     smaller calls.
@@ -180,9 +182,11 @@ def compute_loss(network: Network, batch: TensorBatch, config: TrainConfig) -> L
 
     value = (share * batch.value_mask * value_loss(network, heads.value_logits, batch.target_values)).sum()
     # The state at k = 0 was reached by no action of this window: its reward is never trained.
-    reward_targets = two_hot(batch.target_rewards, network.reward_bins)
-    reward_losses = soft_cross_entropy(heads.reward_logits[:, 1:], reward_targets)
-    reward = (share[:, 1:] * batch.reward_mask * reward_losses).sum()
+    target_rewards, reward_mask = batch.target_rewards, batch.reward_mask
+    if network.value_prefix_steps > 0:
+        target_rewards, reward_mask = prefix_targets(target_rewards, reward_mask, network.value_prefix_steps)
+    reward_losses = soft_cross_entropy(heads.reward_logits[:, 1:], two_hot(target_rewards, network.reward_bins))
+    reward = (share[:, 1:] * reward_mask * reward_losses).sum()
     policy = (share * batch.policy_mask * soft_cross_entropy(heads.policy_logits, batch.target_policies)).sum()
     total = config.value_weight * value + config.reward_weight * reward + config.policy_weight * policy
 
@@ -209,7 +213,7 @@ def compute_loss(network: Network, batch: TensorBatch, config: TrainConfig) -> L
             priorities=(root_values - batch.target_values[:, 0]).abs() * batch.value_mask[:, 0],
             policy_entropy=-(log_policy.exp() * log_policy).sum(dim=-1).mean(),
             value_clipped=_share_of(value_is_clipped(network, batch.target_values), batch.value_mask),
-            reward_clipped=_share_of(is_clipped(batch.target_rewards, network.reward_bins), batch.reward_mask),
+            reward_clipped=_share_of(is_clipped(target_rewards, network.reward_bins), reward_mask),
         )
 
 
@@ -232,9 +236,16 @@ def unroll(network: Network, observations: Tensor, actions: Tensor, dynamics_gra
     latent = network.represent(observations)
     states = [latent]
     for action in actions.unbind(dim=1):
-        latent = network.step(scale_gradient(latent, dynamics_gradient), action)
+        latent = network.step(_scaled_state(latent, network.state_size, dynamics_gradient), action)
         states.append(latent)
     return torch.stack(states, dim=1)
+
+
+def _scaled_state(latents: Tensor, state_size: int, factor: float) -> Tensor:
+    """Scales the gradient of the state alone; what a value prefix remembers is added up over the steps as it is."""
+    if latents.shape[-1] == state_size:
+        return scale_gradient(latents, factor)
+    return torch.cat([scale_gradient(latents[..., :state_size], factor), latents[..., state_size:]], dim=-1)
 
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:

@@ -66,7 +66,7 @@ class MuZeroNetwork(Network):
         super().__init__(
             config,
             spec,
-            latent_size=latent,
+            state_size=latent,
             normalizes_observations=config.normalize_observations and spec.observation_dtype != "uint8",
             consistency=consistency,
         )

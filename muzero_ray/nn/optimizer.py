@@ -26,7 +26,7 @@ def learning_rate(step: int, *, total_steps: int, warmup_steps: int, peak: float
 
 
 def make_optimizer(network: Network, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW, fused into one kernel, with decay on the weights of linear layers and convolutions only.
+    """AdamW, fused into one kernel, with decay on the weights of linear layers, convolutions and LSTMs only.
 
     Biases and norms only shift and stretch, and a row of `action_rows` gets a gradient only when
     its action is drawn: decay would pull all of these towards 0 for no gain.
@@ -34,6 +34,9 @@ def make_optimizer(network: Network, weight_decay: float) -> torch.optim.AdamW:
     On a GPU the learning rate is a tensor there, which a recorded step reads; see `recorded_step`.
     """
     decayed = [module.weight for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    for module in network.modules():
+        if isinstance(module, nn.LSTMCell):
+            decayed += [module.weight_ih, module.weight_hh]
     names = {id(parameter) for parameter in decayed}
     others = [parameter for parameter in network.parameters() if id(parameter) not in names]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

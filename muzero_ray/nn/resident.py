@@ -130,7 +130,7 @@ class ResidentModel:
         with self._mixed_precision():
             latents = self._network.step(latents, actions)
             heads = self._network.predict(latents)
-        reward = self._network.decode_reward(heads.reward_logits.float())
+        reward = self._network.decode_reward(heads.reward_logits.float(), latents)
         value = self._network.decode_value(heads.value_logits.float())
         logits = [heads.policy_logits.float(), heads.turn_logits.float()]
         return latents, [reward.unsqueeze(1), value.unsqueeze(1), *logits]

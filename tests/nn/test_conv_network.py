@@ -152,8 +152,9 @@ def test_every_action_reads_its_own_cell_and_plane():
 @pytest.mark.parametrize("name", GAMES)
 def test_an_untrained_network_predicts_nothing_and_a_uniform_policy(name):
     network = build_network(SMALL_CONV, GAMES[name], consistency=False)
-    heads = network.predict(network.represent(torch.from_numpy(observations_of(GAMES[name], 3))))
-    assert network.decode_reward(heads.reward_logits).abs().max() < 1e-5
+    latents = network.represent(torch.from_numpy(observations_of(GAMES[name], 3)))
+    heads = network.predict(latents)
+    assert network.decode_reward(heads.reward_logits, latents).abs().max() < 1e-5
     assert network.decode_value(heads.value_logits).abs().max() < 1e-5
     assert (heads.policy_logits == 0).all()
     assert (heads.turn_logits == 0).all()

@@ -113,8 +113,9 @@ def test_frames_are_divided_by_255_and_floats_taken_as_they_are():
 
 def test_an_untrained_network_predicts_nothing_and_a_uniform_policy():
     network = build_network(SMALL_IMAGE, FRAMES, consistency=False)
-    heads = network.predict(network.represent(torch.from_numpy(frames_of(FRAMES, 3))))
-    assert network.decode_reward(heads.reward_logits).abs().max() < 1e-5
+    latents = network.represent(torch.from_numpy(frames_of(FRAMES, 3)))
+    heads = network.predict(latents)
+    assert network.decode_reward(heads.reward_logits, latents).abs().max() < 1e-5
     assert network.decode_value(heads.value_logits).abs().max() < 1e-5
     assert (heads.policy_logits == 0).all()
 
@@ -134,12 +135,13 @@ def test_frames_are_searched_as_the_network_says():
     root = model.initial(frames, num_nodes=3)
     step = model.recurrent(np.zeros(3, np.int32), np.array([0, 2, 4], np.int32), new_node=1)
     latents = network.represent(torch.from_numpy(frames))
-    reached = network.predict(network.step(latents, torch.tensor([0, 2, 4])))
+    stepped = network.step(latents, torch.tensor([0, 2, 4]))
+    reached = network.predict(stepped)
     np.testing.assert_allclose(root.policy_logits, network.predict(latents).policy_logits.detach(), atol=1e-5)
     np.testing.assert_allclose(step.policy_logits, reached.policy_logits.detach(), atol=1e-5)
     np.testing.assert_allclose(step.values, network.decode_value(reached.value_logits).detach(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
-        step.rewards, network.decode_reward(reached.reward_logits).detach(), rtol=1e-4, atol=1e-5
+        step.rewards, network.decode_reward(reached.reward_logits, stepped).detach(), rtol=1e-4, atol=1e-5
     )
 
 

@@ -34,7 +34,9 @@ def test_each_row_steps_from_its_own_parent():
         for action in path:
             latent = network.step(latent, torch.tensor([action]))
         heads = network.predict(latent)
-        np.testing.assert_allclose(step.rewards[row], network.decode_reward(heads.reward_logits).item(), rtol=1e-4)
+        np.testing.assert_allclose(
+            step.rewards[row], network.decode_reward(heads.reward_logits, latent).item(), rtol=1e-4
+        )
         np.testing.assert_allclose(step.values[row], network.decode_value(heads.value_logits).item(), rtol=1e-4)
         np.testing.assert_allclose(step.policy_logits[row], heads.policy_logits[0].detach(), rtol=1e-4, atol=1e-6)
 
@@ -54,7 +56,9 @@ def test_boards_are_searched_as_the_network_says(spec):
     after_two = network.step(after_one, torch.tensor([3, 2, 4]))
     for row, reached in enumerate([after_two, after_one, after_two]):
         heads = network.predict(reached[row])
-        np.testing.assert_allclose(step.rewards[row], network.decode_reward(heads.reward_logits).item(), rtol=1e-4)
+        np.testing.assert_allclose(
+            step.rewards[row], network.decode_reward(heads.reward_logits, reached[row]).item(), rtol=1e-4
+        )
         np.testing.assert_allclose(step.values[row], network.decode_value(heads.value_logits).item(), rtol=1e-4)
         np.testing.assert_allclose(step.policy_logits[row], heads.policy_logits.detach(), rtol=1e-4, atol=1e-5)
 

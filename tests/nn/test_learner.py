@@ -337,11 +337,15 @@ def test_one_batch_can_be_learnt_by_heart(network, spec, steps):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("compile", ["off", "on"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_gpu_learns_nearly_what_a_cpu_does_and_a_cpu_can_go_on_from_there(precision, compile):
+@pytest.mark.parametrize(
+    ("precision", "compile", "value_prefix_steps"),
+    [("float32", "off", 0), ("float32", "on", 0), ("bfloat16", "off", 0), ("bfloat16", "on", 0), ("bfloat16", "on", 3)],
+)
+def test_a_gpu_learns_nearly_what_a_cpu_does_and_a_cpu_can_go_on_from_there(precision, compile, value_prefix_steps):
     spec = GameSpec(observation_shape=(3, 20, 20), num_actions=4, observation_dtype="uint8")
-    network = NetworkConfig(kind="image", channels=8, blocks=1, head_size=16)
+    network = NetworkConfig(
+        kind="image", channels=8, blocks=1, head_size=16, value_prefix_steps=value_prefix_steps, value_prefix_size=24
+    )
     train = TrainConfig(batch_size=12, consistency_weight=1.0, learning_rate_warmup=5)
     system = SystemConfig(precision=precision, compile=compile)
     rng = np.random.default_rng(0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from reference.batches import random_batch
 from reference.naive_loss import naive_loss, naive_priorities
-from reference.networks import BOARD, CAPTURES, PLAIN_BOARD, SMALL, SMALL_CONV, SPEC, random_network
+from reference.networks import BOARD, CAPTURES, PLAIN_BOARD, SMALL, SMALL_CONV, SPEC, SUMMING_CONV, random_network
 
 from muzero_ray.core.config import NetworkConfig, TrainConfig
 from muzero_ray.core.game import GameSpec
@@ -67,8 +67,10 @@ def test_loss_agrees_with_its_slow_twin(config, seed):
         (SMALL_CONV, BOARD),
         (SMALL_CONV.model_copy(update={"value_head": "scalar"}), PLAIN_BOARD),
         (SMALL_CONV, dataclasses.replace(BOARD, alternating=False)),
+        (SUMMING_CONV, BOARD),
+        (SUMMING_CONV.model_copy(update={"value_prefix_steps": 3}), PLAIN_BOARD),
     ],
-    ids=["captures", "board", "plain_board", "board_with_captures"],
+    ids=["captures", "board", "plain_board", "board_with_captures", "sums_of_two", "sums_of_three"],
 )
 def test_loss_agrees_with_its_slow_twin_on_boards_and_where_turns_are_learnt(config, spec):
     network = random_network(config, spec, consistency=True)
@@ -170,6 +172,8 @@ def test_importance_weights_scale_each_window():
 
 class LinearWorld:
     """State 0 is the observation, and a step changes nothing: gradients can be followed by hand."""
+
+    state_size = 1
 
     def represent(self, observations):
         return observations

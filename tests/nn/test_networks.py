@@ -27,8 +27,9 @@ def test_shapes_of_every_function():
 
 def test_an_untrained_network_predicts_nothing_and_a_uniform_policy():
     network = build_network(SMALL, SPEC, consistency=False)
-    heads = network.predict(network.represent(torch.randn(3, 5)))
-    assert network.decode_reward(heads.reward_logits).abs().max() < 1e-5
+    latents = network.represent(torch.randn(3, 5))
+    heads = network.predict(latents)
+    assert network.decode_reward(heads.reward_logits, latents).abs().max() < 1e-5
     assert network.decode_value(heads.value_logits).abs().max() < 1e-5
     assert (heads.policy_logits == 0).all()
 

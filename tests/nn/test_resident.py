@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from reference.networks import BOARD, CAPTURES, SMALL, SMALL_CONV, SPEC, random_network
+from reference.networks import BOARD, CAPTURES, SMALL, SMALL_CONV, SPEC, SUMMING_CONV, random_network
 
 from muzero_ray.core.config import NetworkConfig
 from muzero_ray.core.game import GameSpec
@@ -23,6 +23,7 @@ CASES = {
     "scalar": (SCALAR, SPEC),
     "turns": (SMALL, CAPTURES),
     "board": (SMALL_CONV, BOARD),
+    "sums": (SUMMING_CONV, BOARD),
     "frames": (SMALL_IMAGE, FRAMES),
 }
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

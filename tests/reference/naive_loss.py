@@ -86,6 +86,17 @@ def _predicted_value(network: Network, logits: list[float]) -> float:
     return sum(w * x for w, x in zip(weights, network.value_bins.tolist(), strict=True)) / sum(weights)
 
 
+def _reward_target(network, batch, b, k) -> float | None:
+    """What the network should say of the k-th step, counted from 1: its reward, or the sum since the last restart."""
+    total, known = 0.0, True
+    for j in range(1, k + 1):
+        if network.value_prefix_steps == 0 or (j - 1) % network.value_prefix_steps == 0:
+            total, known = 0.0, True
+        known = known and bool(batch.reward_mask[b, j - 1])
+        total += float(batch.target_rewards[b, j - 1])
+    return total if known else None
+
+
 def _step_losses(network, batch, config, latent, b, k) -> dict[str, float]:
     heads = [logits[0].double().numpy() for logits in network.predict(latent)]
     reward_logits, value_logits, policy_logits, turn_logits = heads
@@ -100,8 +111,7 @@ def _step_losses(network, batch, config, latent, b, k) -> dict[str, float]:
             losses["value"] = cross_entropy(value_logits, two_hot(target, network.value_bins.tolist()))
     if batch.policy_mask[b, k]:
         losses["policy"] = cross_entropy(policy_logits, batch.target_policies[b, k])
-    if k > 0 and batch.reward_mask[b, k - 1]:
-        target = float(batch.target_rewards[b, k - 1])
+    if k > 0 and (target := _reward_target(network, batch, b, k)) is not None:
         losses["reward"] = cross_entropy(reward_logits, two_hot(target, network.reward_bins.tolist()))
     if k > 0 and network.learns_turns and batch.turn_mask[b, k - 1]:
         again = 1 / (1 + math.exp(-turn_logits[0]))

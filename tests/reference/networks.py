@@ -14,6 +14,8 @@ CAPTURES = GameSpec(observation_shape=(5,), num_actions=4, num_players=2, altern
 """A game in which a player may move twice in a row."""
 
 SMALL_CONV = NetworkConfig(kind="conv", channels=3, blocks=2, head_size=7)
+SUMMING_CONV = SMALL_CONV.model_copy(update={"value_prefix_steps": 2, "value_prefix_size": 6})
+"""Its reward logits are those of sums, which start anew every two steps."""
 HEIGHT, WIDTH = 2, 3
 _ACTION_PLANES = np.zeros((5, 2, HEIGHT, WIDTH), dtype=np.uint8)
 for _action, _place in enumerate([(0, 0, 0), (0, 1, 2), (1, 0, 1), (1, 1, 0)]):
