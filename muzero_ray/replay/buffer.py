@@ -12,19 +12,13 @@ from muzero_ray.core.game import GameSpec
 from muzero_ray.core.rng import pack_generator, unpack_generator
 from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory
 from muzero_ray.replay.augment import Augmenter
-from muzero_ray.replay.batching import Windows, make_windows
+from muzero_ray.replay.batch_maker import BatchMaker, ValueFunction
 from muzero_ray.replay.observation_store import observation_bytes
+from muzero_ray.replay.priorities import Priorities
 from muzero_ray.replay.ring import MOVE, TERMINATED, StateRing, States
 from muzero_ray.replay.shards import split_state
 from muzero_ray.replay.stacking import StackedStates
 from muzero_ray.replay.sum_tree import SumTree, stratified
-
-ValueFunction = Callable[[np.ndarray], np.ndarray]
-"""`[n, ...]` observations, as the network sees them, to the `[n]` values of these states, each for the player to move
-there."""
-
-PRIORITY_EPSILON = 1e-6
-"""Added to every TD error, so that a state without error is drawn again one day."""
 
 
 class ReplayBuffer:
@@ -104,28 +98,28 @@ class ReplayBuffer:
             )
         self._spec = spec
         self._batch_size = batch_size
-        self._unroll_steps = unroll_steps
-        self._td_steps = td_steps
-        self._off_policy_cut = off_policy_cut
-        self._off_policy_cut_warmup = off_policy_cut_warmup
-        self._policy_smoothing = policy_smoothing
-        self._discount = discount
-        self._prioritized = prioritized
-        self._priority_exponent = priority_exponent
         self._importance_exponent = importance_exponent
-        self._with_next_observations = with_next_observations
-        self._with_turns = spec.num_players == 2 and not spec.alternating
         self._augmenter = Augmenter(spec.symmetries) if augment and spec.symmetries else None
         self._rng = rng
-        self._value_function: ValueFunction | None = None
         self._slot_bytes = slot_bytes
         slots = capacity_bytes // (slot_bytes + observation_bytes(spec).least)
         self._ring = StateRing(spec, min(capacity_steps, slots))
         # All slots are paid for from the start, so that what fits does not depend on how many have been used.
         self._observation_bytes = capacity_bytes - self._ring.capacity * slot_bytes
         self._stacks = StackedStates(self._ring, spec)
-        self._tree = SumTree(self._ring.capacity)
-        self._max_priority = 1.0
+        self._make_batch = BatchMaker(
+            self._ring,
+            self._stacks,
+            spec,
+            unroll_steps=unroll_steps,
+            td_steps=td_steps,
+            off_policy_cut=off_policy_cut,
+            off_policy_cut_warmup=off_policy_cut_warmup,
+            policy_smoothing=policy_smoothing,
+            discount=discount,
+            with_next_observations=with_next_observations,
+        )
+        self._priorities = Priorities(self._ring.capacity, by_error=prioritized, exponent=priority_exponent)
         self._total_steps = 0
 
     @staticmethod
@@ -180,7 +174,7 @@ class ReplayBuffer:
         if self._ring.repeats(trajectory):
             return False
         slots = self._ring.slots(self._ring.append(trajectory))
-        self._tree.set(slots, np.where(self._ring.states.kinds[slots] == MOVE, self._max_priority, 0.0))
+        self._priorities.enter(slots, self._ring.states.kinds[slots] == MOVE)
         self._total_steps += trajectory.num_steps
         self._keep_within_budget()
         return True
@@ -188,23 +182,23 @@ class ReplayBuffer:
     @property
     def mass(self) -> float:
         """The sum of the priorities by which states are drawn."""
-        return self._tree.total
+        return self._priorities.total
 
     @property
     def max_priority(self) -> float:
         """The largest priority yet, with which new states enter."""
-        return self._max_priority
+        return self._priorities.largest
 
     def raise_max_priority(self, priority: float) -> None:
         """Has new states enter with at least this priority, for it has been seen elsewhere."""
-        self._max_priority = max(self._max_priority, priority)
+        self._priorities.raise_largest(priority)
 
     def bootstrap_from(self, value_function: ValueFunction) -> None:
         """Value targets bootstrap from these values from now on, rather than from those that the searches found.
 
         The function is always called for the B (K + 1) states of a batch at once.
         """
-        self._value_function = value_function
+        self._make_batch.value_function = value_function
 
     def sample(self) -> Batch:
         """Draws B windows, each starting from a state in which an action was played.
@@ -230,11 +224,10 @@ class ReplayBuffer:
             ValueError: if the buffer is empty.
         """
         self._check_not_empty()
-        drawn = self._tree.find(fractions)
-        slots = self._draw(drawn, lambda count: self._tree.sample(count, self._rng), len(fractions))
-        probabilities = share * self._tree.priorities(slots) / self._tree.total
-        weights = (1.0 / probabilities) ** self._importance_exponent
-        batch = self.windows(self._ring.ids(slots), weights.astype(np.float32))
+        drawn = self._priorities.find(fractions)
+        slots = self._draw(drawn, lambda count: self._priorities.sample(count, self._rng), len(fractions))
+        weights = self._priorities.importance_weights(slots, share, self._importance_exponent)
+        batch = self.windows(self._ring.ids(slots), weights)
         return batch if self._augmenter is None else self._augmenter(batch, self._rng)
 
     def windows(self, indices: np.ndarray, importance_weights: np.ndarray | None = None) -> Batch:
@@ -249,52 +242,13 @@ class ReplayBuffer:
         """
         if not self._ring.is_live(indices).all():
             raise ValueError(f"replay: indices must lie in {self._ring.first_id}..{self._ring.end_id - 1}")
-        shape = (len(indices), self._unroll_steps)
-        random_actions = self._rng.integers(self._spec.num_actions, size=shape, dtype=np.int32)
-        windows = make_windows(
-            self._ring.states,
-            self._ring.slots(indices),
-            random_actions,
-            discount=self._discount,
-            td_steps=self._td_steps,
-            off_policy_cut=self._present_cut(),
-            policy_smoothing=self._policy_smoothing,
-        )
-        if self._value_function is None:
-            values = self._ring.states.root_values[windows.bootstrap_slots]
-        else:
-            bootstraps = self._stacks.read(windows.bootstrap_slots.ravel())
-            values = self._value_function(bootstraps).reshape(windows.bootstrap_slots.shape)
-        observations, next_observations, frames = self._observations_of(windows.slots)
-        same_player, turn_mask = self._turns(windows) if self._with_turns else (None, None)
-        return Batch(
-            observations=observations,
-            actions=windows.actions,
-            target_values=windows.reward_sums + windows.bootstrap_weights * values,
-            value_mask=windows.value_mask,
-            target_rewards=windows.target_rewards,
-            reward_mask=windows.reward_mask,
-            target_policies=windows.target_policies,
-            policy_mask=windows.policy_mask,
-            importance_weights=np.ones(len(indices), np.float32) if importance_weights is None else importance_weights,
-            indices=indices,
-            next_observations=next_observations,
-            observation_mask=windows.observation_mask if self._with_next_observations else None,
-            same_player=same_player,
-            turn_mask=turn_mask,
-            frames=frames,
-        )
+        weights = np.ones(len(indices), np.float32) if importance_weights is None else importance_weights
+        return self._make_batch(indices, weights, self._total_steps, self._rng)
 
     def weights_versions(self, indices: np.ndarray) -> np.ndarray:
         """`[n]` int64, of the networks behind the policies and values of `[n]` states that are held now."""
         versions: np.ndarray = self._ring.states.weights_versions[self._ring.slots(indices)]
         return versions
-
-    def _observations_of(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """`observations`, `next_observations` and `frames` of a batch; `slots` of its windows are `[B, K + 1]`."""
-        if self._with_next_observations:
-            return self._stacks.read_windows(slots)
-        return self._stacks.read(slots[:, 0]), None, None
 
     def _draw(self, drawn: np.ndarray, again: Callable[[int], np.ndarray], count: int) -> np.ndarray:
         """`[count]` of the drawn slots, others in the place of those whose earlier frames are gone.
@@ -315,12 +269,6 @@ class ReplayBuffer:
             slots = np.concatenate([slots, drawn[self._stacks.is_whole(drawn)]])
         return slots[:count]
 
-    def _turns(self, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
-        """`[B, K]` whether who moved moves again, and `[B, K]` where that counts: nobody moves in a finished game."""
-        to_play, kinds = self._ring.states.to_play[windows.slots], self._ring.states.kinds[windows.slots]
-        same_player = (to_play[:, 1:] == to_play[:, :-1]).astype(np.float32)
-        return same_player, windows.observation_mask * (kinds[:, 1:] != TERMINATED)
-
     def update_priorities(self, indices: np.ndarray, priorities: np.ndarray) -> None:
         """Notes how wrong the value of each trained state was; ignores states that have left.
 
@@ -340,13 +288,9 @@ class ReplayBuffer:
                 f"replay: priorities must be finite and at least 0, got {priorities[wrong][0]} for index "
                 f"{indices[wrong][0]}; look for a loss that is not finite"
             )
-        if not self._prioritized:
-            return
         slots = self._ring.slots(indices)
         wanted = self._ring.is_live(indices) & (self._ring.states.kinds[slots] == MOVE)
-        powers = (priorities[wanted] + PRIORITY_EPSILON) ** self._priority_exponent
-        self._max_priority = max(self._max_priority, float(powers.max(initial=0.0)))
-        self._tree.set(slots[wanted], powers)
+        self._priorities.note_errors(slots[wanted], priorities[wanted])
 
     def reanalyze_request(self, batch_size: int) -> ReanalyzeRequest:
         """Draws states to be searched again, uniformly from all that are worth something.
@@ -401,8 +345,8 @@ class ReplayBuffer:
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all that is held, arrays by name, to be stored without pickle."""
         state = self._ring.state_dict()
-        state["priorities"] = self._tree.priorities(self._ring.slots(self._ring.live_ids()))
-        state["max_priority"] = np.asarray(self._max_priority)
+        state["priorities"] = self._priorities.of(self._ring.slots(self._ring.live_ids()))
+        state["max_priority"] = np.asarray(self._priorities.largest)
         state["total_steps"] = np.asarray(self._total_steps, dtype=np.int64)
         state["rng"] = pack_generator(self._rng)
         return state
@@ -419,11 +363,7 @@ class ReplayBuffer:
         self._ring.load_state_dict(state)
         slots = self._ring.slots(self._ring.live_ids())
         priorities = state["priorities"][len(state["priorities"]) - len(slots) :]
-        if not self._prioritized:
-            priorities = np.where(self._ring.states.kinds[slots] == MOVE, 1.0, 0.0)
-        self._max_priority = float(state["max_priority"]) if self._prioritized else 1.0
-        self._tree = SumTree(self._ring.capacity)
-        self._tree.set(slots, priorities)
+        self._priorities.load(self._ring.capacity, slots, priorities, largest=float(state["max_priority"]))
         self._keep_within_budget()
         self._total_steps = int(state["total_steps"])
         unpack_generator(self._rng, state["rng"])
@@ -438,11 +378,11 @@ class ReplayBuffer:
         if room < max(2, at_least):
             return False
         ids_before = self._ring.live_ids()
-        priorities = self._tree.priorities(self._ring.slots(ids_before))
+        priorities = self._priorities.of(self._ring.slots(ids_before))
         self._ring.halve()
         self._observation_bytes //= 2
-        self._tree = SumTree(self._ring.capacity)
-        self._tree.set(self._ring.slots(self._ring.live_ids()), priorities[self._ring.is_live(ids_before)])
+        left = priorities[self._ring.is_live(ids_before)]
+        self._priorities.restart(self._ring.capacity, self._ring.slots(self._ring.live_ids()), left)
         self._keep_within_budget()
         return True
 
@@ -450,22 +390,18 @@ class ReplayBuffer:
         """Asserts what holds after every operation; for tests."""
         self._ring.check_valid()
         slots = self._ring.slots(self._ring.live_ids())
-        priorities = self._tree.priorities(slots)
+        priorities = self._priorities.of(slots)
         moves = self._ring.states.kinds[slots] == MOVE
         assert (priorities[moves] > 0).all(), "a transition can never be drawn"
         assert (priorities[~moves] == 0).all(), "a state without a transition can be drawn"
-        assert np.isclose(self._tree.total, priorities.sum()), "a state that has left can be drawn"
+        assert np.isclose(self._priorities.total, priorities.sum()), "a state that has left can be drawn"
         assert self._total_steps >= self.num_steps
 
     def _keep_within_budget(self) -> None:
         """Lets the oldest states go where compressed observations take more memory than there is."""
         gone = self._ring.shrink_to(self._observation_bytes)
         if len(gone):
-            self._tree.set(self._ring.slots(gone), np.zeros(len(gone)))
-
-    def _present_cut(self) -> float:
-        risen = min(1.0, self._total_steps / self._off_policy_cut_warmup) if self._off_policy_cut_warmup else 1.0
-        return self._off_policy_cut * risen
+            self._priorities.leave(self._ring.slots(gone))
 
     def _check_not_empty(self) -> None:
         if self.num_steps == 0:

@@ -1,7 +1,7 @@
 """Drawing slots in proportion to their priorities, in logarithmic time.
 
 A binary tree whose leaves are the priorities and whose inner nodes are the sums of their children. It
-knows nothing of what the slots hold, nor of exponents and importance weights (`replay/buffer.py`).
+knows nothing of what the slots hold, nor of exponents and importance weights (`replay/priorities.py`).
 """
 
 import numpy as np

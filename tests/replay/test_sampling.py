@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from reference.replay_buffers import all_indices, game_of, make_buffer, priorities_of, whole
 
-from muzero_ray.replay.buffer import PRIORITY_EPSILON, ReplayBuffer
+from muzero_ray.replay.buffer import ReplayBuffer
+from muzero_ray.replay.priorities import PRIORITY_EPSILON
 
 
 def states_drawn(buffer: ReplayBuffer, batches: int) -> np.ndarray:
