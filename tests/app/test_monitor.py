@@ -7,8 +7,9 @@ import pytest
 from reference.tiny_runs import tiny_config
 from test_wiring import Recorder
 
+from muzero_ray.app.memory_use import memory_of_all
 from muzero_ray.app.metrics import METRICS
-from muzero_ray.app.monitor import Monitor, memory_of_all
+from muzero_ray.app.monitor import Monitor
 from muzero_ray.app.ray_metrics import COUNTERS, HISTOGRAMS
 from muzero_ray.app.status_file import ActorHealth, StatusFile, read_status
 from muzero_ray.core.reports import BufferStatus, EvaluationReport, TrainReport
