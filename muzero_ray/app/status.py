@@ -199,7 +199,8 @@ def _progress_in_words(run: Mapping[str, Any]) -> dict[str, str]:
         progress += " env steps"
     progress += f", {run['training_steps']:,} training steps, {duration(run['seconds'])}"
     if run["state"] == "running":
-        progress += f", {duration(time_left(run['env_steps'], run['budget'], run['env_steps_per_s']))} left"
+        left = time_left(run["env_steps"], run["budget"], run["env_steps_per_s"], run["training_steps"])
+        progress += f", {duration(left)} left"
         rows["speed"] = (
             f"{run['env_steps_per_s']:,.0f} env steps/s, {run['simulations_per_s']:,.0f} simulations/s, "
             f"{run['training_steps_per_s']:,.1f} training steps/s"

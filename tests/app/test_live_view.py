@@ -95,11 +95,12 @@ def test_bottleneck_is_silent_about_short_waits():
     assert bottleneck({}) == ""
 
 
-def test_time_left_follows_from_the_rate():
-    assert time_left(25_000, 100_000, 500.0) == 150.0
-    assert time_left(100, 100, 0.0) == 0.0
-    assert time_left(120, 100, 5.0) == 0.0
-    assert time_left(0, 100, 0.0) is None
+def test_time_left_follows_from_the_rate_once_training_sets_it():
+    assert time_left(25_000, 100_000, 500.0, training_steps=9) == 150.0
+    assert time_left(25_000, 100_000, 500.0, training_steps=0) is None
+    assert time_left(100, 100, 0.0, training_steps=0) == 0.0
+    assert time_left(120, 100, 5.0, training_steps=9) == 0.0
+    assert time_left(0, 100, 0.0, training_steps=9) is None
 
 
 @pytest.mark.parametrize(
