@@ -8,6 +8,7 @@ done here: a game hands out single ones (`GameSpec.frame_stack`).
 from math import gcd
 
 import numpy as np
+from numba import njit
 
 _FLOAT32_WHOLE = 2**24  # whole numbers up to here are exact in float32
 
@@ -26,20 +27,59 @@ class FrameShrinker:
         rows, columns = (area_weights(old, new) for old, new in zip(source, self.shape, strict=True))
         self._total = int(rows[0].sum() * columns[0].sum())
         dtype = np.float32 if 256 * self._total < _FLOAT32_WHOLE else np.float64
-        self._rows, self._columns = rows.astype(dtype), columns.T.astype(dtype)
+        self._rows, self._columns = (_without_zeros(weights.astype(dtype)) for weights in (rows, columns))
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """`[H, W, C]` uint8 to a new `[C, h, w]` uint8."""
         if self.shape == self._source:
             return frame.transpose(2, 0, 1).copy(order="C")
-        (height, width), channels = self._source, frame.shape[2]
-        narrow: np.ndarray = self._rows @ frame.reshape(height, width * channels).astype(self._rows.dtype)
-        sums: np.ndarray = narrow.reshape(self.shape[0], width, channels).transpose(2, 0, 1) @ self._columns
-        # A correctly rounded quotient is never rounded up to the next whole number here: its distance to that is
-        # at least 1 / total, which is more than half a unit in the last place.
-        sums += self._total // 2
-        sums /= self._total
-        return sums.astype(np.uint8)
+        smaller = np.empty((frame.shape[2], *self.shape), np.uint8)
+        _shrink(np.ascontiguousarray(frame), *self._rows, *self._columns, self._total, smaller)
+        return smaller
+
+
+def _without_zeros(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`[new, old]` weights as the `[new]` first old pixels that count and the `[new, n]` weights from there on."""
+    counts = weights > 0
+    first = np.minimum(counts.argmax(axis=1), weights.shape[1] - counts.sum(axis=1).max())
+    places = first[:, None] + np.arange(counts.sum(axis=1).max())
+    return first, np.take_along_axis(weights, places, axis=1)
+
+
+@njit(cache=True, nogil=True)
+def _shrink(
+    frame: np.ndarray,
+    first_rows: np.ndarray,
+    row_weights: np.ndarray,
+    first_columns: np.ndarray,
+    column_weights: np.ndarray,
+    total: int,
+    smaller: np.ndarray,
+) -> None:
+    """Writes a frame's `[H, W, C]` area means into a smaller one `[C, h, w]`: first down columns, then along rows."""
+    height, width, channels = frame.shape
+    lines = frame.reshape(height, width * channels)
+    sums = np.empty(width * channels, row_weights.dtype)
+    means = np.empty(smaller.shape[2], row_weights.dtype)
+    half = row_weights.dtype.type(total // 2)
+    whole = row_weights.dtype.type(total)
+    for row in range(smaller.shape[1]):
+        sums[:] = 0
+        for i in range(row_weights.shape[1]):
+            weight = row_weights[row, i]
+            line = lines[first_rows[row] + i]
+            for x in range(width * channels):
+                sums[x] += weight * line[x]
+        for channel in range(channels):
+            for column in range(smaller.shape[2]):
+                mean = half
+                for i in range(column_weights.shape[1]):
+                    mean += column_weights[column, i] * sums[(first_columns[column] + i) * channels + channel]
+                means[column] = mean
+            # A correctly rounded quotient is never rounded up to the next whole number here: its distance to that is
+            # at least 1 / total, which is more than half a unit in the last place.
+            for column in range(smaller.shape[2]):
+                smaller[channel, row, column] = np.uint8(means[column] / whole)
 
 
 def area_weights(old: int, new: int) -> np.ndarray:

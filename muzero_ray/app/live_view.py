@@ -38,6 +38,8 @@ class Status:
     training_steps: int
     seconds: float
     """Wall-clock seconds so far, over all resumptions."""
+    seconds_left: float | None = None
+    """Until the budget is spent at the present pace, where that is known."""
     env_steps_per_s: float = 0.0
     simulations_per_s: float = 0.0
     training_steps_per_s: float = 0.0
@@ -89,17 +91,11 @@ def bottleneck(waits: Mapping[str, tuple[float, str]]) -> str:
     return f"{role} waits for {what} {share:.0%}" if share >= _WAIT_WORTH_NAMING else "nobody waits: all roles are busy"
 
 
-def time_left(env_steps: int, budget: int, env_steps_per_s: float, training_steps: int) -> float | None:
-    """Seconds until the budget is played at the present rate; None if that is not known yet.
-
-    Before training starts, self-play waits for nothing: its rate then says little of those to come.
-
-    >>> time_left(600, 1000, 8.0, training_steps=70), time_left(600, 1000, 8.0, training_steps=0)
-    (50.0, None)
-    """
+def time_left(env_steps: int, budget: int, env_steps_per_s: float) -> float | None:
+    """Seconds until the budget is played at the present rate; None if there is no rate yet."""
     if env_steps >= budget:
         return 0.0
-    return (budget - env_steps) / env_steps_per_s if env_steps_per_s > 0 and training_steps > 0 else None
+    return (budget - env_steps) / env_steps_per_s if env_steps_per_s > 0 else None
 
 
 def duration(seconds: float | None) -> str:
@@ -192,7 +188,7 @@ class LiveView:
 
 def plain_line(status: Status) -> str:
     """A run at one moment in one line, for logs."""
-    left = _time_left(status)
+    left = duration(status.seconds_left)
     parts = [
         f"{status.env_steps:,} of {status.budget:,} env steps ({status.env_steps / status.budget:.0%}), {left} left",
         f"{status.training_steps:,} training steps",
@@ -220,7 +216,7 @@ def render(status: Status) -> Panel:
 def _progress(status: Status) -> Table:
     grid = Table.grid(padding=(0, 2))
     bar = ProgressBar(total=status.budget, completed=min(status.env_steps, status.budget), width=24)
-    left = _time_left(status)
+    left = duration(status.seconds_left)
     steps = f"{status.env_steps:,} / {status.budget:,}"
     grid.add_row(bar, Text(steps, style="bold"), Text(f"{duration(status.seconds)}, {left} left", style="dim"))
     return grid
@@ -272,10 +268,6 @@ def _numbers(status: Status) -> Table:
         grid.add_row(Text(name, style="dim"), value, "", Text(other_name, style="dim"), other)
     grid.add_row(Text("train steps", style="dim"), f"{status.training_steps:,}")
     return grid
-
-
-def _time_left(status: Status) -> str:
-    return duration(time_left(status.env_steps, status.budget, status.env_steps_per_s, status.training_steps))
 
 
 def _told(point: EvaluationPoint) -> str:

@@ -197,6 +197,7 @@ class Monitor:
             budget=self._config.train.env_steps,
             training_steps=tally.training_steps,
             seconds=self.seconds,
+            seconds_left=tally.seconds_left(self._config.train.env_steps),
             env_steps_per_s=tally.speed("env_steps"),
             simulations_per_s=tally.speed("simulations"),
             training_steps_per_s=tally.speed("training_steps"),

@@ -189,7 +189,7 @@ def _state_in_words(run: Mapping[str, Any]) -> str:
 
 
 def _progress_in_words(run: Mapping[str, Any]) -> dict[str, str]:
-    from muzero_ray.app.live_view import duration, time_left
+    from muzero_ray.app.live_view import duration
 
     rows = {}
     progress = f"{run['env_steps']:,}"
@@ -199,8 +199,7 @@ def _progress_in_words(run: Mapping[str, Any]) -> dict[str, str]:
         progress += " env steps"
     progress += f", {run['training_steps']:,} training steps, {duration(run['seconds'])}"
     if run["state"] == "running":
-        left = time_left(run["env_steps"], run["budget"], run["env_steps_per_s"], run["training_steps"])
-        progress += f", {duration(left)} left"
+        progress += f", {duration(run['seconds_left'])} left"
         rows["speed"] = (
             f"{run['env_steps_per_s']:,.0f} env steps/s, {run['simulations_per_s']:,.0f} simulations/s, "
             f"{run['training_steps_per_s']:,.1f} training steps/s"

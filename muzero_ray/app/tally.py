@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Mapping
 from statistics import fmean as mean
 
-from muzero_ray.app.live_view import RecentRate, bottleneck
+from muzero_ray.app.live_view import RecentRate, bottleneck, time_left
 from muzero_ray.app.metrics import METRICS
 from muzero_ray.core.reports import BufferStatus, ReanalyzeReport, TrainReport
 from muzero_ray.core.types import SelfPlayReport
 
 _RETURNS_KEPT = 200
+_PACE_SECONDS = 10.0
+"""How long the pace of a run is watched before it is believed: games come in bursts."""
 _TIMED = {"add": "replay/add_seconds", "sample": "replay/sample_seconds", "search": "self_play/search_seconds"}
 """Names of the metrics that are means of what is timed."""
 
@@ -31,7 +33,9 @@ class Tally:
         env_steps: in the buffer's count.
         training_steps: batches learnt from.
         status: the buffer's newest, or None.
-        refused: trajectories that could not be stored.
+        trajectories: that were stored.
+        left_out: of which the buffer had all already.
+        refused: that could not be stored.
         evaluations: how many there were.
         batches_ready: for the trainer.
         returns: of the games that self-play finished lately, oldest first.
@@ -57,6 +61,9 @@ class Tally:
         self._totals = dict.fromkeys(("env_steps", "simulations", "self_play", "train", "wait", "reanalyze"), 0.0)
         self._rates = {name: RecentRate() for name in (*self._totals, "training_steps")}
         self._speeds: dict[str, float] = {}
+        self._pace = 0.0  # env steps per second
+        self._pace_since: float | None = None
+        self._pace_rate = RecentRate()
         self.forget_new()
 
     def forget_new(self) -> None:
@@ -116,9 +123,21 @@ class Tally:
         """To be called now and then, with the seconds of a clock that never goes back."""
         counters = {**self._totals, "training_steps": float(self._present_training_steps)}
         self._speeds = {name: self._rates[name].update(now, value) for name, value in counters.items()}
+        if self._totals["train"] > 0:
+            self._pace_since = now if self._pace_since is None else self._pace_since
+            pace = self._pace_rate.update(now, self._totals["env_steps"])
+            self._pace = pace if now - self._pace_since >= _PACE_SECONDS else 0.0
+
+    def seconds_left(self, budget: int) -> float | None:
+        """Until so many env steps are played, at the pace since training sets it; None if that is not known yet.
+
+        While the buffer is filled self-play waits for nothing, and its speed says little of what is to come.
+        """
+        return time_left(self.env_steps, budget, self._pace)
 
     def speed(self, what: str) -> float:
-        """Of "env_steps", "simulations" or "training_steps": how many a second."""
+        """How many "env_steps", "simulations" and "training_steps" there are a second; of "self_play", "train", "wait"
+        and "reanalyze", how many seconds all who do it spend in a second."""
         return self._speeds.get(what, 0.0)
 
     def waits(self) -> dict[str, float]:
@@ -138,7 +157,7 @@ class Tally:
         return f"one process: {names[slowest]} takes {self.speed(slowest):.0%} of the time"
 
     def metrics(self, status: BufferStatus) -> dict[str, float]:
-        """All numbers by the names of `metrics.METRICS`; those that are means, of what is new."""
+        """Numbers by the names of `metrics.METRICS`; those that are means, of what is new."""
         waits = self.waits()
         values: dict[str, float] = {
             "progress/env_steps": self.env_steps,

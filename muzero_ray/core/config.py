@@ -70,7 +70,8 @@ class NetworkConfig(Section):
     hidden_size: int = Field(128, ge=1)
     """"mlp": width of the hidden layers of representation and dynamics."""
     head_size: int = Field(128, ge=1)
-    """Width of the hidden layer that reward, value and policy share ("conv", "image": reward and value)."""
+    """Width of the hidden layer that reward, value and policy share ("conv", "image": reward and value, or one each
+    with a value prefix)."""
     channels: int = Field(32, ge=1)
     """"conv", "image": planes of the latent state and of every layer (MuZero: 256, EfficientZero: 64)."""
     blocks: int = Field(2, ge=1)

@@ -110,7 +110,8 @@ class Network(nn.Module, ABC):
         """The prediction for `[..., H]` latent states.
 
         Reward and turn are those of the transition that led to a state, the reward told by the player who
-        moved, and mean nothing for a state that came from `represent`. The value is for the player to move.
+        moved (or a sum of rewards, see `decode_reward`), and mean nothing for a state that came from
+        `represent`. The value is for the player to move.
         """
 
     @abstractmethod

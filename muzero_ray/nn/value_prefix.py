@@ -26,8 +26,8 @@ class ValuePrefix(nn.Module):
         head(h)      = S2 relu(S1 h + s1) + s2      logits of the sum, restarted with the memory
         reward       = decode(head(h')) - p'
 
-    The last layer starts at zero, as those of other heads. The LSTM works in float32 whatever other layers do, for it
-    adds up over several steps.
+    The last layer starts at zero, as those of other heads. All of it works in float32 whatever other layers do, for it
+    adds up over several steps, and a reward is a small difference of sums.
 
     Args:
         features: numbers that are told of a state.
@@ -63,7 +63,7 @@ class ValuePrefix(nn.Module):
         goes_on = (count < self.steps).to(memories.dtype)
         hidden, cell, count = hidden * goes_on, cell * goes_on, count * goes_on
         with torch.no_grad():
-            before = expectation(self._head(hidden).float(), self.bins).unsqueeze(-1) * (count > 0)
+            before = expectation(self._head(hidden), self.bins).unsqueeze(-1) * (count > 0)
         with torch.autocast(memories.device.type, enabled=False):
             hidden, cell = self.lstm(features.float(), (hidden, cell))
         return torch.cat([hidden, cell, count + 1, before], dim=-1)
@@ -77,8 +77,9 @@ class ValuePrefix(nn.Module):
         return memories[..., -1]
 
     def _head(self, hidden: Tensor) -> Tensor:
-        logits: Tensor = self.head_2(F.relu(self.head_1(hidden)))
-        return logits
+        with torch.autocast(hidden.device.type, enabled=False):
+            logits: Tensor = self.head_2(F.relu(self.head_1(hidden)))
+            return logits
 
 
 def prefix_targets(rewards: Tensor, mask: Tensor, steps: int) -> tuple[Tensor, Tensor]:
@@ -93,7 +94,8 @@ def prefix_targets(rewards: Tensor, mask: Tensor, steps: int) -> tuple[Tensor, T
         steps: transitions after which a sum starts anew.
 
     Returns:
-        `[B, K]` sums, not discounted, and their `[B, K]` mask.
+        `[B, K]` sums, not discounted, and their `[B, K]` mask. Of a game for two they add up what each mover was told,
+        whoever that was: only differences are ever used.
 
     Source: EfficientZero, arXiv:2111.00210, section 4.2. Its text discounts the rewards of a prefix; its published code
     does not, and the results are the code's.

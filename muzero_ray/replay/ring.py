@@ -1,7 +1,7 @@
 """Storage of the replay buffer: a ring of game states in flat arrays, each linked to its neighbours in its game.
 
 It knows what is stored where, in which order it leaves, and how the pieces of a game join. What is drawn
-from it and how often is decided in `replay/buffer.py`, what is learnt from it in `replay/batching.py`;
+from it and how often is decided in `replay/priorities.py`, what is learnt from it in `replay/batching.py`;
 observations lie in a store of their own (`replay/observation_store.py`).
 """
 

@@ -24,6 +24,7 @@ PRESENT = {
     "budget": 100_000,
     "training_steps": 4_775,
     "seconds": 312.0,
+    "seconds_left": 100.0,
     "env_steps_per_s": 618.0,
     "simulations_per_s": 9_888.0,
     "training_steps_per_s": 77.2,

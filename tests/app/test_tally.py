@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from muzero_ray.app.tally import Tally
@@ -40,6 +42,22 @@ def test_one_process_says_what_takes_most_of_its_time():
 
 def test_before_training_the_buffer_is_filled():
     assert after_ten_seconds(Tally(8), played()).bottleneck() == "filling the replay buffer before training starts"
+
+
+def test_time_left_is_told_when_training_has_set_the_pace_for_a_while():
+    tally, left = Tally(segment_moves=8), []
+    for second in range(120):
+        filling = second < 30
+        tally.self_play(played(env_steps=1000 if filling else 20))
+        if not filling:
+            tally.training(TrainReport(second, 1, 1.0, 0.0, False))
+        tally.buffer(replace(STATUS, env_steps=30_000 + 20 * (second - 29) if not filling else 1000 * (second + 1)))
+        tally.measure_speeds(float(second))
+        left.append(tally.seconds_left(31_820))
+    assert left[:40] == [None] * 40
+    assert left[40:] == pytest.approx([91.0 - second + 29 for second in range(40, 120)])
+    assert left[-1] == pytest.approx(1)
+    assert tally.seconds_left(30_000) == 0
 
 
 def test_what_is_written_is_a_mean_of_what_is_new_and_counts_are_of_all():

@@ -11,9 +11,10 @@ from reference.networks import BOARD, PLAIN_BOARD, SUMMING_CONV, random_network
 
 from muzero_ray.core.config import Config, NetworkConfig, TrainConfig
 from muzero_ray.core.game import GameSpec
+from muzero_ray.nn.gradients import GradientMaker
 from muzero_ray.nn.inference import TorchModel
 from muzero_ray.nn.learner import Learner
-from muzero_ray.nn.losses import unroll
+from muzero_ray.nn.losses import TensorBatch, unroll
 from muzero_ray.nn.networks import build_network, load_weights, to_weights
 from muzero_ray.nn.optimizer import make_optimizer
 from muzero_ray.nn.value_prefix import ValuePrefix, prefix_targets
@@ -133,10 +134,9 @@ def test_the_gradient_of_a_sum_is_scaled_on_its_way_through_states_and_not_throu
     actions = torch.tensor([[0, 3]])
 
     def of_last_sum(cut_memory):
-        """By the representation: through the states alone, or through the memory of the first step as well."""
+        """Gradient by the dynamics: through the states alone, or through the memory of the first step as well."""
         network.zero_grad()
-        first = network.represent(boards(1))
-        latents = network.step(torch.lerp(first.detach(), first, 1.0), actions[:, 0])
+        latents = network.step(network.represent(boards(1)), actions[:, 0])
         memory = latents[:, STATE:].detach() if cut_memory else latents[:, STATE:]
         latents = network.step(
             torch.cat([torch.lerp(latents[:, :STATE].detach(), latents[:, :STATE], factor), memory], 1), actions[:, 1]
@@ -172,6 +172,24 @@ def test_weights_go_round_and_those_of_the_lstm_decay():
         map(id, decayed["params"])
     )
     assert all(parameter.ndim == 1 for parameter in others["params"])
+
+
+def test_in_mixed_precision_every_layer_has_its_gradient_and_sums_are_not_rounded():
+    network, same = (random_network(SUMMING_CONV, PLAIN_BOARD, consistency=True) for _ in range(2))
+    batch = TensorBatch.from_batch(
+        random_batch(np.random.default_rng(0), num_actions=5, observation_shape=PLAIN_BOARD.observation_shape)
+    )
+    train = TrainConfig(consistency_weight=1.0)
+    GradientMaker(network, train, dtype=torch.bfloat16, say=pytest.fail)(batch)
+    GradientMaker(same, train, say=pytest.fail)(batch)
+    for (name, parameter), expected in zip(network.named_parameters(), same.parameters(), strict=True):
+        assert parameter.grad is not None, name
+        if name.startswith("value_prefix."):
+            assert (parameter.grad - expected.grad).norm() < 0.1 * expected.grad.norm(), name
+    memories = torch.rand(64, network.value_prefix.memory_size)
+    plain = network.value_prefix.sum_logits(memories)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(network.value_prefix.sum_logits(memories), plain)
 
 
 def test_sums_of_frames_are_learnt_with_each_step_asked_for_what_came_before():
