@@ -1,6 +1,7 @@
 """The self-play actor: plays many games at once and hands over what was played."""
 
 import logging
+import os
 import time
 from dataclasses import replace
 from typing import Any
@@ -52,7 +53,8 @@ class SelfPlay:
         told = "played %d env steps in %d pieces with weights %d"
         logger.debug(told, report.env_steps, len(trajectories), report.weights_version)
         notes, self._notes[:] = tuple(self._notes), []
-        return trajectories, replace(report, seconds={**report.seconds, "weights": waited}, notes=notes)
+        seconds = {**report.seconds, "weights": waited}
+        return trajectories, replace(report, seconds=seconds, notes=notes, process=os.getpid())
 
     def _check_gpu(self, weights: Weights) -> None:
         if not self._is_checked:

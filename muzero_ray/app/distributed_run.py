@@ -238,6 +238,7 @@ class DistributedRun:
         if report is None:  # no weights yet
             self._stretch_done(role)
             return
+        self._supervisor.answered(role, report.process)
         self._monitor.self_play(report)
 
         def acknowledged(status: BufferStatus) -> None:

@@ -52,6 +52,8 @@ class Role:
     down: bool = False
     dispensable: bool = False  # the run can do without it while others like it are there
     node: str = ""  # on which its process runs, once that is known
+    processes: set[int] = field(default_factory=set)  # that have answered, where answers say so
+    answered_as: int = 0  # which incarnation the newest of them is
     held_back: list["_Call"] = field(default_factory=list)  # while it is down
     collateral: int = 0
 
@@ -117,6 +119,18 @@ class Supervisor:
             role.node = node
 
         self.submit(role, "__ray_call__", _node_of, then=found)
+
+    def answered(self, role: Role, process: int) -> None:
+        """An actor has answered from this process: another than before, although no call of ours failed, was started
+        when the one before died between two calls. Ray has sent it what came since, so that it needs only be told."""
+        if process in role.processes:
+            return
+        if role.processes and role.answered_as == role.incarnation:
+            role.crashes += 1
+            role.starts += 1
+            self._on_event(f"{role.name} died between two calls and was restarted (crash {role.crashes})")
+        role.processes.add(process)
+        role.answered_as = role.incarnation
 
     def submit(
         self,

@@ -141,6 +141,22 @@ def test_every_process_that_may_have_started_is_counted_those_that_died_as_they_
     assert scene.role.starts == 4, "a restored storage must give the next one a number that no earlier one had"
 
 
+def test_a_death_between_two_calls_is_told_and_counted_once(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=5)
+    saw = scene.supervisor.answered
+    for process in (11, 11, 22, 11, 22):  # an answer of the old one comes late
+        saw(scene.role, process)
+    assert scene.told == ["self_play_0 died between two calls and was restarted (crash 1)"]
+    assert (scene.role.crashes, scene.role.starts) == (1, 2)
+    scene.dies()  # seen by its call
+    scene.comes_back()
+    saw(scene.role, 33)
+    assert (scene.role.crashes, scene.role.starts) == (2, 3)
+    saw(scene.role, 44)
+    assert (scene.role.crashes, scene.role.starts) == (3, 4)
+    assert scene.told[-1] == "self_play_0 died between two calls and was restarted (crash 3)"
+
+
 def test_an_actor_whose_node_is_lost_has_not_crashed_in_a_row(monkeypatch):
     scene = Scene(monkeypatch, max_restarts=1, forgive_seconds=1000.0)
     scene.supervisor.locate(scene.role)
