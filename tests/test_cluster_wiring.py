@@ -14,7 +14,7 @@ from reference.tiny_runs import tiny_config
 
 from muzero_ray.app import cluster, config_io, distributed_run, topology
 from muzero_ray.app.cluster import Cluster, Plan
-from muzero_ray.app.snapshot import Snapshot
+from muzero_ray.app.saving.snapshot import Snapshot
 from muzero_ray.app.supervisor import Role
 from muzero_ray.core.reports import BufferStatus, TrainReport
 from muzero_ray.core.types import SelfPlayReport

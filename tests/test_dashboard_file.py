@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from muzero_ray.app.metrics import METRICS
-from muzero_ray.app.ray_metrics import COUNTERS, HISTOGRAMS, exported_name
+from muzero_ray.app.reporting.metrics import METRICS
+from muzero_ray.app.reporting.ray_metrics import COUNTERS, HISTOGRAMS, exported_name
 
 DASHBOARD = Path(__file__).parents[1] / "docker/grafana/muzero_ray.json"
 

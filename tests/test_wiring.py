@@ -15,8 +15,8 @@ from muzero_ray.actors import build, shared_storage
 from muzero_ray.actors.shared_storage import SharedStorage, WeightsReader
 from muzero_ray.actors.trainer import Trainer
 from muzero_ray.app.local_run import LocalRun
-from muzero_ray.app.metrics import METRICS
-from muzero_ray.app.monitor import Monitor
+from muzero_ray.app.reporting.metrics import METRICS
+from muzero_ray.app.reporting.monitor import Monitor
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus, EvaluationReport, TrainReport
 from muzero_ray.core.types import Episode, ReanalyzeRequest, Weights

@@ -1,14 +1,15 @@
 """Makes the dashboard of Grafana from the names of the metrics: `python docker/grafana/make_dashboard.py`.
 
-Writes muzero_ray.json beside this file. A metric that is new in `muzero_ray/app/metrics.py` has a panel after that.
+Writes muzero_ray.json beside this file. A metric that is new in `muzero_ray/app/reporting/metrics.py` has a panel after
+that.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from muzero_ray.app.metrics import METRICS
-from muzero_ray.app.ray_metrics import COUNTERS, HISTOGRAMS, exported_name
+from muzero_ray.app.reporting.metrics import METRICS
+from muzero_ray.app.reporting.ray_metrics import COUNTERS, HISTOGRAMS, exported_name
 
 TARGET = Path(__file__).with_name("muzero_ray.json")
 AT_A_GLANCE = (

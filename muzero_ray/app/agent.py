@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from muzero_ray.app import config_io
 from muzero_ray.app.errors import UserError
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.saving.run_folder import RunFolder
 from muzero_ray.core.config import Config
 
 if TYPE_CHECKING:
     from muzero_ray.actors.build import Agent
-    from muzero_ray.app.checkpoint_reader import Checkpoint
+    from muzero_ray.app.saving.checkpoint_reader import Checkpoint
 
 
 def open_checkpoint(run: Path, which: str | None) -> tuple[Config, "Checkpoint"]:
@@ -19,7 +19,7 @@ def open_checkpoint(run: Path, which: str | None) -> tuple[Config, "Checkpoint"]
     Raises:
         UserError: if there is no such run or checkpoint, or either cannot be read.
     """
-    from muzero_ray.app.checkpoint_reader import find_checkpoint
+    from muzero_ray.app.saving.checkpoint_reader import find_checkpoint
 
     folder = RunFolder.open(run)
     return config_io.read_config(folder.config), find_checkpoint(folder, which)

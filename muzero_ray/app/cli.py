@@ -22,15 +22,15 @@ import tyro
 
 from muzero_ray.app import config_io
 from muzero_ray.app.agent import open_checkpoint
-from muzero_ray.app.board_commands import gtp, play, uci
+from muzero_ray.app.boards.board_commands import gtp, play, uci
+from muzero_ray.app.boards.match import match
+from muzero_ray.app.boards.prove import prove
 from muzero_ray.app.clean_output import stdout_kept_clean
 from muzero_ray.app.errors import UserError, did_you_mean, game_in_words
 from muzero_ray.app.invocation import PROGRAM
-from muzero_ray.app.match import match
-from muzero_ray.app.prove import prove
+from muzero_ray.app.reporting.status import status
 from muzero_ray.app.request import read_request
-from muzero_ray.app.run_folder import RunFolder, game_label
-from muzero_ray.app.status import status
+from muzero_ray.app.saving.run_folder import RunFolder, game_label
 
 if TYPE_CHECKING:
     pass
@@ -101,7 +101,7 @@ def evaluate(argv: list[str]) -> int:
     with stdout_kept_clean():
         config, checkpoint = open_checkpoint(chosen.run, chosen.checkpoint)
         from muzero_ray.actors.build import Agent
-        from muzero_ray.app.curve import describe
+        from muzero_ray.app.reporting.curve import describe
         from muzero_ray.core.rng import evaluation_seeds
         from muzero_ray.play.evaluation import evaluate as play_episodes
 
@@ -159,7 +159,7 @@ def watch(argv: list[str]) -> int:
         raise UserError(f"--episode: wanted at least 0, got {chosen.episode}")
     with stdout_kept_clean():
         config, checkpoint = open_checkpoint(chosen.run, chosen.checkpoint)
-        from muzero_ray.app.video import record_video
+        from muzero_ray.app.reporting.video import record_video
 
         stem = chosen.output or RunFolder(chosen.run).video
         try:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from muzero_ray.app import options
 from muzero_ray.app.errors import UserError, did_you_mean
-from muzero_ray.app.files import write_whole
+from muzero_ray.app.saving.files import write_whole
 from muzero_ray.core.config import Config
 from muzero_ray.core.game_loader import shipped_folder
 

@@ -17,8 +17,8 @@ from muzero_ray.actors.logs import Logs
 from muzero_ray.actors.memory import Memory, measure
 from muzero_ray.app.cluster import Cluster, Plan
 from muzero_ray.app.memory_watch import MemoryWatch
-from muzero_ray.app.monitor import Monitor
-from muzero_ray.app.snapshot import Snapshot
+from muzero_ray.app.reporting.monitor import Monitor
+from muzero_ray.app.saving.snapshot import Snapshot
 from muzero_ray.app.supervisor import Role, Supervisor
 from muzero_ray.app.topology import launch
 from muzero_ray.core.config import Config

@@ -11,8 +11,8 @@ from muzero_ray.actors.buffer_meter import BufferMeter
 from muzero_ray.actors.examiner import Examiner
 from muzero_ray.actors.memory import give_back, measure
 from muzero_ray.app.memory_watch import ONE_PROCESS, MemoryWatch
-from muzero_ray.app.monitor import Monitor
-from muzero_ray.app.snapshot import Snapshot
+from muzero_ray.app.reporting.monitor import Monitor
+from muzero_ray.app.saving.snapshot import Snapshot
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import EvaluationReport, Pairing, ReanalyzeReport, TrainReport
 from muzero_ray.core.types import Weights

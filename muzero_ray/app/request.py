@@ -13,14 +13,14 @@ from muzero_ray.app import config_io, options
 from muzero_ray.app.config_io import ConfigFile
 from muzero_ray.app.errors import UserError
 from muzero_ray.app.misfits import game_mistakes, misfits, opponent_misfits
-from muzero_ray.app.remote_place import is_uri
-from muzero_ray.app.run_folder import RunFolder, game_label
+from muzero_ray.app.saving.remote_place import is_uri
+from muzero_ray.app.saving.run_folder import RunFolder, game_label
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
 
 if TYPE_CHECKING:
-    from muzero_ray.app.checkpoint_reader import Checkpoint
-    from muzero_ray.app.remote_run import RemoteRun
+    from muzero_ray.app.saving.checkpoint_reader import Checkpoint
+    from muzero_ray.app.saving.remote_run import RemoteRun
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def read_request(argv: list[str], prog: str, description: str) -> RunRequest:
         raise UserError("--config and --resume exclude each other: a resumed run has its own config.yaml")
     run, checkpoint, remote, file = None, None, None, ConfigFile(None, {})
     if arguments.resume and is_uri(arguments.resume):
-        from muzero_ray.app.remote_run import RemoteRun  # here, so that --help needs no NumPy
+        from muzero_ray.app.saving.remote_run import RemoteRun  # here, so that --help needs no NumPy
 
         remote = RemoteRun.open(arguments.resume)
         file = remote.config_file()
@@ -96,7 +96,7 @@ def _all_misfits(config: Config, spec: GameSpec) -> list[str]:
 
 def _run_to_resume(resume: str, results: str | None, game: str | None) -> "tuple[RunFolder, Checkpoint]":
     """The run that was named, or the newest one that has a checkpoint to continue from."""
-    from muzero_ray.app.checkpoint_reader import CheckpointError, newest_checkpoint
+    from muzero_ray.app.saving.checkpoint_reader import CheckpointError, newest_checkpoint
 
     if resume != options.NEWEST:
         run = RunFolder.open(resume)

@@ -8,19 +8,19 @@ import signal
 from contextlib import ExitStack
 
 from muzero_ray.actors.logs import Logs, head_logging
-from muzero_ray.app.checkpoint import remove_leftovers
-from muzero_ray.app.checkpoint_reader import Checkpoint
 from muzero_ray.app.config_io import write_config
-from muzero_ray.app.curve import Curve
 from muzero_ray.app.errors import UserError, game_in_words
-from muzero_ray.app.live_view import LiveView
-from muzero_ray.app.metrics import MetricsWriter
-from muzero_ray.app.monitor import Monitor
-from muzero_ray.app.remote_copies import RemoteCopies, find_copies
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.reporting.curve import Curve
+from muzero_ray.app.reporting.live_view import LiveView
+from muzero_ray.app.reporting.metrics import MetricsWriter
+from muzero_ray.app.reporting.monitor import Monitor
+from muzero_ray.app.reporting.status_file import StatusFile
+from muzero_ray.app.saving.checkpoint import remove_leftovers
+from muzero_ray.app.saving.checkpoint_reader import Checkpoint
+from muzero_ray.app.saving.remote_copies import RemoteCopies, find_copies
+from muzero_ray.app.saving.run_folder import RunFolder
 from muzero_ray.app.session import Session
 from muzero_ray.app.start import one_process, over_ray, read_snapshot, say, say_protocol
-from muzero_ray.app.status_file import StatusFile
 from muzero_ray.app.stopping import StopRequest, Wish, stop_signals
 from muzero_ray.core.config import Config
 

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 from muzero_ray.actors import names
-from muzero_ray.app.checkpoint import save_best, save_checkpoint
-from muzero_ray.app.checkpoint_reader import CheckpointError, newest_checkpoint
-from muzero_ray.app.curve import Curve
 from muzero_ray.app.errors import RunFailed, cause_in_a_line, cause_in_words
 from muzero_ray.app.invocation import train_command
-from muzero_ray.app.monitor import Monitor
-from muzero_ray.app.remote_copies import RemoteCopies
-from muzero_ray.app.results import Results
-from muzero_ray.app.run_folder import RunFolder
-from muzero_ray.app.snapshot import Snapshot
+from muzero_ray.app.reporting.curve import Curve
+from muzero_ray.app.reporting.monitor import Monitor
+from muzero_ray.app.reporting.results import Results
+from muzero_ray.app.saving.checkpoint import save_best, save_checkpoint
+from muzero_ray.app.saving.checkpoint_reader import CheckpointError, newest_checkpoint
+from muzero_ray.app.saving.remote_copies import RemoteCopies
+from muzero_ray.app.saving.run_folder import RunFolder
+from muzero_ray.app.saving.snapshot import Snapshot
 from muzero_ray.app.start import Run
 from muzero_ray.app.stopping import StopRequest, Wish
 from muzero_ray.core.config import Config

@@ -13,14 +13,14 @@ from muzero_ray.actors import build
 from muzero_ray.actors.description import describe_network
 from muzero_ray.actors.logs import Logs
 from muzero_ray.adapters.loading import load_game
-from muzero_ray.app.checkpoint_reader import Checkpoint, CheckpointError, newest_checkpoint
 from muzero_ray.app.errors import UserError
 from muzero_ray.app.gpu_shares import asked_for
 from muzero_ray.app.local_run import LocalRun
-from muzero_ray.app.monitor import Monitor
-from muzero_ray.app.ray_metrics import RayMetrics
-from muzero_ray.app.run_folder import RunFolder, game_label
-from muzero_ray.app.snapshot import Snapshot
+from muzero_ray.app.reporting.monitor import Monitor
+from muzero_ray.app.reporting.ray_metrics import RayMetrics
+from muzero_ray.app.saving.checkpoint_reader import Checkpoint, CheckpointError, newest_checkpoint
+from muzero_ray.app.saving.run_folder import RunFolder, game_label
+from muzero_ray.app.saving.snapshot import Snapshot
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import EvaluationReport, Pairing
 from muzero_ray.core.types import Weights

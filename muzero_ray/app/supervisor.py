@@ -23,7 +23,7 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError, WorkerCrashedError
 
 from muzero_ray.app.errors import RunFailed
-from muzero_ray.app.status_file import ActorHealth
+from muzero_ray.app.reporting.status_file import ActorHealth
 
 _RETRY_SECONDS = 0.5
 _RESTART_SECONDS = 120.0

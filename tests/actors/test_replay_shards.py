@@ -14,7 +14,7 @@ from muzero_ray.actors import build, replay_buffer, replay_shards
 from muzero_ray.actors.by_reference import received_batches, received_request
 from muzero_ray.actors.replay_buffer import ReplayBufferActor
 from muzero_ray.actors.replay_shards import Shards
-from muzero_ray.app.checkpoint import write_arrays
+from muzero_ray.app.saving.checkpoint import write_arrays
 from muzero_ray.core.types import Batch, ReanalyzeResult, Trajectory
 
 EXPONENTS = {"priority_exponent": 0.6, "importance_exponent": 0.4}

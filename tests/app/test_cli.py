@@ -12,8 +12,8 @@ import pytest
 from reference.tiny_agents import make_agent_run
 
 from muzero_ray.app import cli, config_io
-from muzero_ray.app.checkpoint import save_best, save_checkpoint
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.saving.checkpoint import save_best, save_checkpoint
+from muzero_ray.app.saving.run_folder import RunFolder
 from muzero_ray.core.checked_game import GameError
 from muzero_ray.core.config import Config
 from muzero_ray.core.game_loader import GameLoadError
@@ -353,8 +353,8 @@ def fake_agent(monkeypatch):
     play = SimpleNamespace(evaluate=evaluate, record_episode=record_episode)
     monkeypatch.setitem(sys.modules, "muzero_ray.play.evaluation", play)
     # Imported anew with the fakes, and put back afterwards.
-    monkeypatch.setitem(sys.modules, "muzero_ray.app.video", None)
-    del sys.modules["muzero_ray.app.video"]
+    monkeypatch.setitem(sys.modules, "muzero_ray.app.reporting.video", None)
+    del sys.modules["muzero_ray.app.reporting.video"]
     return made
 
 

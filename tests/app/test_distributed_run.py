@@ -14,8 +14,8 @@ from reference.tiny_runs import tiny_config, write_game
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from muzero_ray.app import config_io, run
-from muzero_ray.app.checkpoint_reader import newest_checkpoint
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.saving.checkpoint_reader import newest_checkpoint
+from muzero_ray.app.saving.run_folder import RunFolder
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 

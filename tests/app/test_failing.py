@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from reference.tiny_runs import tiny_config
 
-from muzero_ray.app.checkpoint_reader import newest_checkpoint
-from muzero_ray.app.curve import Curve
 from muzero_ray.app.errors import RunFailed
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.reporting.curve import Curve
+from muzero_ray.app.saving.checkpoint_reader import newest_checkpoint
+from muzero_ray.app.saving.run_folder import RunFolder
+from muzero_ray.app.saving.snapshot import Snapshot
 from muzero_ray.app.session import Session
-from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.app.stopping import StopRequest
 
 

@@ -8,7 +8,7 @@ from reference.tiny_runs import tiny_config
 
 from muzero_ray.actors import build
 from muzero_ray.app.local_run import LocalRun
-from muzero_ray.app.snapshot import Snapshot
+from muzero_ray.app.saving.snapshot import Snapshot
 
 GAME = '''"""Take 1, 2 or 3 stones; who takes 3 moves again; who takes the last one loses."""
 

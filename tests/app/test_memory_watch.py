@@ -7,9 +7,9 @@ from reference.tiny_runs import tiny_config
 
 from muzero_ray.actors.memory import Memory
 from muzero_ray.app import config_io, memory_watch, run
-from muzero_ray.app.checkpoint_reader import newest_checkpoint
 from muzero_ray.app.memory_watch import Decision, MemoryWatch
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.saving.checkpoint_reader import newest_checkpoint
+from muzero_ray.app.saving.run_folder import RunFolder
 
 NOTHING = Decision()
 HALVE = Decision(halve_buffer=True)

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from reference.tiny_runs import tiny_config, write_game
 
-from muzero_ray.app import config_io, report, run, stopping
-from muzero_ray.app.checkpoint import list_checkpoints
-from muzero_ray.app.checkpoint_reader import newest_checkpoint
+from muzero_ray.app import config_io, run, stopping
 from muzero_ray.app.errors import UserError
 from muzero_ray.app.local_run import LocalRun
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.reporting import report
+from muzero_ray.app.saving.checkpoint import list_checkpoints
+from muzero_ray.app.saving.checkpoint_reader import newest_checkpoint
+from muzero_ray.app.saving.run_folder import RunFolder
 
 
 def start(tmp_path, resume=None, folder=None, **changes):
@@ -169,7 +170,7 @@ def test_ray_is_never_imported_in_one_process(tmp_path):
         "import sys\n"
         "from reference.tiny_runs import tiny_config\n"
         "from muzero_ray.app import config_io, run\n"
-        "from muzero_ray.app.run_folder import RunFolder\n"
+        "from muzero_ray.app.saving.run_folder import RunFolder\n"
         f"config = tiny_config(results={str(tmp_path)!r})\n"
         "folder = RunFolder.create(config.results, config.game)\n"
         "assert run.train(config, folder, None) == 0\n"

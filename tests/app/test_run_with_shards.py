@@ -3,7 +3,7 @@
 import pytest
 from app.test_distributed_run import kill_once_trained, start
 
-from muzero_ray.app.checkpoint_reader import newest_checkpoint
+from muzero_ray.app.saving.checkpoint_reader import newest_checkpoint
 from muzero_ray.replay.shards import parts_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]

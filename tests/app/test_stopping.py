@@ -9,11 +9,11 @@ import pytest
 from reference.tiny_runs import tiny_config
 
 from muzero_ray.app import stopping
-from muzero_ray.app.checkpoint import list_checkpoints
-from muzero_ray.app.curve import Curve, EvaluationPoint
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.reporting.curve import Curve, EvaluationPoint
+from muzero_ray.app.saving.checkpoint import list_checkpoints
+from muzero_ray.app.saving.run_folder import RunFolder
+from muzero_ray.app.saving.snapshot import Snapshot
 from muzero_ray.app.session import Session
-from muzero_ray.app.snapshot import Snapshot
 from muzero_ray.app.stopping import StopRequest, Wish
 
 ONCE = "stopping: a last checkpoint, then the final evaluation; Ctrl-C again leaves without that"

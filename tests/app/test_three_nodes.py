@@ -17,9 +17,9 @@ import pytest
 from reference.tiny_runs import tiny_config, write_game
 
 from muzero_ray.app import config_io
-from muzero_ray.app.checkpoint_reader import newest_checkpoint
 from muzero_ray.app.placement import ROLE, SELF_PLAY, TRAINER
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.saving.checkpoint_reader import newest_checkpoint
+from muzero_ray.app.saving.run_folder import RunFolder
 
 pytestmark = pytest.mark.ray
 

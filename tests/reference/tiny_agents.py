@@ -7,8 +7,8 @@ from reference.tiny_runs import tiny_config
 
 from muzero_ray.actors.build import Agent
 from muzero_ray.app import config_io
-from muzero_ray.app.checkpoint import save_checkpoint
-from muzero_ray.app.run_folder import RunFolder
+from muzero_ray.app.saving.checkpoint import save_checkpoint
+from muzero_ray.app.saving.run_folder import RunFolder
 from muzero_ray.nn.networks import build_network, to_weights
 
 
