@@ -116,7 +116,8 @@ def _buffer_misfits(config: Config, spec: GameSpec) -> list[str]:
 def opponent_misfits(config: Config) -> list[str]:
     """Opponents for evaluation that a game for two does not know, or engines that are not there: a sentence each."""
     from muzero_ray.adapters.loading import load_game
-    from muzero_ray.play.opponents import OpponentError, UnknownOpponentError, make_opponent
+    from muzero_ray.play.opponent import OpponentError, UnknownOpponentError
+    from muzero_ray.play.opponents import make_opponent
 
     names = [name.strip() for name in config.evaluate.opponents.split(",")]
     if not all(names):

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import IO
 
-from muzero_ray.play.opponents import OpponentError
+from muzero_ray.play.opponent import OpponentError
 
 GRACE_SECONDS = 1.0
 """Time that a program has to end by itself after it was asked to."""

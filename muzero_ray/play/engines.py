@@ -22,7 +22,7 @@ from muzero_ray.core.checked_game import CheckedGame
 from muzero_ray.core.game import Game
 from muzero_ray.play.engine_process import EngineProcess, find_program
 from muzero_ray.play.notation import COLOURS, KOMI, Protocol, Transcript, board_size, protocol_of, read_action
-from muzero_ray.play.opponents import OpponentError, OpponentResigned, UnknownOpponentError
+from muzero_ray.play.opponent import OpponentError, OpponentResigned, UnknownOpponentError
 
 ANSWER_SECONDS = 60.0
 """Time for every answer, besides what an engine is given to think (`movetime`); option `timeout`."""

@@ -16,7 +16,7 @@ from muzero_ray.core.game import Game
 from muzero_ray.mcts.model import SearchModel
 from muzero_ray.mcts.planner import Planner
 from muzero_ray.play.evaluation import greedy
-from muzero_ray.play.opponents import Opponent, OpponentError, OpponentResigned
+from muzero_ray.play.opponent import Opponent, OpponentError, OpponentResigned
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import numpy as np
 from muzero_ray.core.game import Game
 from muzero_ray.play.connect4_board import plays_like_connect_four
 from muzero_ray.play.connect4_solver import Connect4Solver
-from muzero_ray.play.opponents import Opponent, UnknownOpponentError
+from muzero_ray.play.opponent import Opponent, UnknownOpponentError
 
 MAX_POSITIONS = 20_000
 """Positions of a game that is small: tic-tac-toe has 5,478."""

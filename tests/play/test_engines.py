@@ -17,7 +17,7 @@ from muzero_ray.core.game import Game
 from muzero_ray.play import engine_process, engines
 from muzero_ray.play.engine_process import EngineProcess, find_program
 from muzero_ray.play.engines import EngineName, make_engine
-from muzero_ray.play.opponents import OpponentError, OpponentResigned, UnknownOpponentError
+from muzero_ray.play.opponent import OpponentError, OpponentResigned, UnknownOpponentError
 
 
 def start(name: str) -> CheckedGame:

@@ -12,7 +12,8 @@ from muzero_ray.adapters.loading import load_game
 from muzero_ray.core.reports import Pairing
 from muzero_ray.play.fixtures import OpponentPlayer
 from muzero_ray.play.ladder import Ladder, LadderResult
-from muzero_ray.play.opponents import ExpertOpponent, Opponent, RandomOpponent
+from muzero_ray.play.opponent import Opponent
+from muzero_ray.play.opponents import ExpertOpponent, RandomOpponent
 
 MAKE_GAME = load_game("tictactoe")
 

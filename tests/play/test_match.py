@@ -13,14 +13,8 @@ from muzero_ray.adapters.loading import load_game
 from muzero_ray.core.game import Game
 from muzero_ray.play.fixtures import AgentPlayer, OpponentPlayer, Table
 from muzero_ray.play.match import MatchResult, OpeningError, draw_openings, play_match
-from muzero_ray.play.opponents import (
-    ExpertOpponent,
-    Opponent,
-    OpponentError,
-    OpponentResigned,
-    RandomOpponent,
-    make_opponent,
-)
+from muzero_ray.play.opponent import Opponent, OpponentError, OpponentResigned
+from muzero_ray.play.opponents import ExpertOpponent, RandomOpponent, make_opponent
 
 
 class Scripted(Opponent):

@@ -10,7 +10,8 @@ from reference.toy_games import Noughts, TakeAgain, take_again_values
 
 from muzero_ray.adapters.loading import load_game
 from muzero_ray.core.game import Game
-from muzero_ray.play.opponents import UnknownOpponentError, make_opponent
+from muzero_ray.play.opponent import UnknownOpponentError
+from muzero_ray.play.opponents import make_opponent
 from muzero_ray.play.tree_opponents import alpha_beta, uct
 
 

@@ -10,7 +10,8 @@ from reference.toy_games import Noughts, TakeAgain, noughts_outcomes, take_again
 from muzero_ray.adapters.loading import load_game
 from muzero_ray.play.fixtures import OpponentPlayer
 from muzero_ray.play.match import play_match
-from muzero_ray.play.opponents import RandomOpponent, UnknownOpponentError, make_opponent
+from muzero_ray.play.opponent import UnknownOpponentError
+from muzero_ray.play.opponents import RandomOpponent, make_opponent
 from muzero_ray.play.perfect_play import GameGraph, TooLargeError
 
 

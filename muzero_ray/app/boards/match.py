@@ -77,7 +77,7 @@ def match(argv: list[str]) -> int:
 def _play(chosen: MatchOptions, config: Config, agent: "Agent") -> "MatchResult":
     from muzero_ray.play.fixtures import AgentPlayer
     from muzero_ray.play.match import OpeningError, play_match
-    from muzero_ray.play.opponents import OpponentError, UnknownOpponentError
+    from muzero_ray.play.opponent import OpponentError, UnknownOpponentError
 
     simulations = chosen.simulations or config.evaluate.num_simulations
     player = AgentPlayer("agent", agent.planner, agent.model, simulations)

@@ -10,6 +10,7 @@ from reference.tiny_agents import make_agent_run
 from muzero_ray.app.boards.match import match
 from muzero_ray.app.errors import UserError
 from muzero_ray.play import opponents
+from muzero_ray.play.opponent import OpponentError, OpponentResigned
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_losing_everything_is_told_without_numbers_that_json_lacks(run, capfd, m
             """Lets the agent win by resigning."""
 
             def choose(self, game, history, rng):
-                raise opponents.OpponentResigned("resigns")
+                raise OpponentResigned("resigns")
 
         return Winner()
 
@@ -102,7 +103,7 @@ def test_an_opponent_that_keeps_failing_ends_the_match_with_a_sentence(run, monk
         name = "broken"
 
         def choose(self, game, history, rng):
-            raise opponents.OpponentError("the engine has gone")
+            raise OpponentError("the engine has gone")
 
     monkeypatch.setattr(opponents, "make_opponent", lambda name, game: Broken())
     with caplog.at_level(logging.WARNING):
