@@ -1,6 +1,6 @@
 """Does a run survive the death of any of its actors, again and again? Kills one at random every twenty seconds.
 
-    python benchmarks/chaos.py run DIR [--minutes 30] [--every 20] [--seed 0] -- --game cartpole
+    python benchmarks/chaos.py run DIR [--minutes 30] [--every 20] [--seed 0] [-- OPTIONS OF train.py]
     python benchmarks/chaos.py report DIR
 
 `run` starts `python train.py` over Ray and, once it has written a checkpoint, sends SIGKILL to one of its actors'
@@ -36,7 +36,7 @@ import psutil
 from memory import name_of
 from soak import StartedRun
 
-OPTIONS = ("--game", "cartpole", "--train.env-steps", "60000", "--system.checkpoint-seconds", "10")
+OPTIONS = ("--game", "cartpole", "--train.env-steps", "900000", "--system.checkpoint-seconds", "10")
 """A run of about half an hour on two threads while it is killed."""
 NEEDED = ("--system.log-level", "debug")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from pathlib import Path
 
 from muzero_ray.app.reporting.metrics import METRICS
@@ -18,6 +19,11 @@ def test_every_metric_that_the_dashboard_asks_for_is_one_that_a_run_exports() ->
     asked = set(re.findall(r"\bray_muzero_\w+", text))
     assert asked - exported == set()
     assert len(asked) >= 40
+
+
+def test_the_dashboard_is_what_its_maker_makes_of_the_metrics_there_are() -> None:
+    made = runpy.run_path(str(DASHBOARD.with_name("make_dashboard.py")))["dashboard"]()
+    assert json.loads(DASHBOARD.read_text()) == made, "run python docker/grafana/make_dashboard.py"
 
 
 def test_panels_of_the_dashboard_have_places_of_their_own() -> None:

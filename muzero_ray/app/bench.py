@@ -1,7 +1,7 @@
 """`muzero-ray bench`: how fast search, self-play and the learner are on this machine.
 
-Medians over several repetitions, with a floor from the same run beside each: the bare matrix products of
-the network, the games without any search. Prints; asserts nothing.
+Medians over several repetitions; beside search and self-play a floor from the same run: the bare matrix products
+of the network, the games without any search. Prints; asserts nothing.
 """
 
 import json

@@ -61,7 +61,7 @@ def read_request(argv: list[str], prog: str, description: str) -> RunRequest:
     if arguments.config and arguments.resume:
         raise UserError("--config and --resume exclude each other: a resumed run has its own config.yaml")
     run, checkpoint, remote, file = None, None, None, ConfigFile(None, {})
-    if arguments.resume and is_uri(arguments.resume):
+    if arguments.resume and (is_uri(arguments.resume) or RunFolder.is_copy(arguments.resume)):
         from muzero_ray.app.saving.remote_run import RemoteRun  # here, so that --help needs no NumPy
 
         remote = RemoteRun.open(arguments.resume)

@@ -1,7 +1,7 @@
 """The two ways in which a run can be made: in this process, and over Ray.
 
 Each is prepared first, which finds out whether the machine can do what is asked, and made when there is
-somebody to watch it. What the run then does is `run`.
+somebody to watch it. What the run then does is `session`.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM: from a signal to what whoever watches a run wants of it.
 
-What a run does about it is `run`.
+What a run does about it is `session`.
 """
 
 import signal

@@ -8,7 +8,7 @@
     perfect             never errs; small games, and connect four
     gtp:, uci:, usi:    an engine outside of this program, see `engines`
 
-None of them assumes that players move by turns. Agents, which search in batches, are `match.AgentPlayer`.
+None of them assumes that players move by turns. Agents, which search in batches, are `fixtures.AgentPlayer`.
 """
 
 import difflib

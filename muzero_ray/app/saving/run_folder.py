@@ -72,6 +72,12 @@ class RunFolder:
         return folder
 
     @classmethod
+    def is_copy(cls, path: str | Path) -> bool:
+        """Whether a path holds a run's copies only, which lack what every run's own folder has from the start."""
+        folder = cls(Path(path))
+        return folder.config.is_file() and not folder.versions.is_file()
+
+    @classmethod
     def list_runs(cls, results: str | Path, game: str | None = None) -> list["RunFolder"]:
         """All runs, of one game or (None) of any, the one that was started last first."""
         games = Path(results).glob(game_label(game) if game else "*")

@@ -1,4 +1,5 @@
-"""Everything that a run continues from, in memory; `checkpoint.py` writes it to disk and reads it back."""
+"""Everything that a run continues from, in memory; `checkpoint.py` writes it to disk, `checkpoint_reader.py` reads
+it back."""
 
 from dataclasses import dataclass, field
 from typing import Any

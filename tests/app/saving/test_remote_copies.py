@@ -234,8 +234,9 @@ def test_place_that_cannot_be_reached_is_told_in_words_before_any_work(folder, t
         RemoteRun.open("memory://nothing")
 
 
-def test_run_is_copied_as_it_goes_and_goes_on_from_its_copies_in_a_new_folder(tmp_path, capsys):
-    to = f"memory://{tmp_path.name}"
+@pytest.mark.parametrize("kind", ["memory", "path"])
+def test_run_is_copied_as_it_goes_and_goes_on_from_its_copies_in_a_new_folder(tmp_path, capsys, kind):
+    to = f"memory://{tmp_path.name}" if kind == "memory" else str(tmp_path / "mounted")
     config = tiny_config(results=str(tmp_path / "here"), system={"copy_checkpoints_to": to})
     folder = RunFolder.create(config.results, config.game)
     assert run.train(config, folder, None) == 0
