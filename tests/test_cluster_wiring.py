@@ -151,6 +151,7 @@ class FakeSupervisor:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.calls: list[Call] = []
+        self.processes: list[tuple[str, int]] = []
 
     def begin(self, roles: Any) -> None:
         for role in roles:
@@ -158,6 +159,9 @@ class FakeSupervisor:
 
     def locate(self, role: Role) -> None:
         pass
+
+    def answered(self, role: Role, process: int) -> None:
+        self.processes.append((role.name, process))
 
     def submit(self, role: Role, method: str, *args: Any, then: Any, **options: Any) -> None:
         self.calls.append(Call(role, method, args, then))
@@ -183,6 +187,12 @@ def make_run(monkeypatch, newest_snapshot: Any = lambda: None, **changes: Any) -
     config = tiny_config(num_actors=2, train={"env_steps": 10**6}, **changes)
     joined = Cluster(nodes=1, cpus=2, gpus=0, dashboard="", ours=False)
     return distributed_run.DistributedRun(config, joined, Plan(2, 1, "cpu"), MagicMock(), newest_snapshot, None)
+
+
+def test_the_supervisor_is_told_which_process_played(monkeypatch):
+    run = make_run(monkeypatch)
+    run._supervisor.finish("play", None, SelfPlayReport(32, 0, 0, process=77), at_most=1)
+    assert run._supervisor.processes == [("self_play_0", 77)]
 
 
 def test_what_an_actor_has_delivered_without_an_answer_is_bounded(monkeypatch):

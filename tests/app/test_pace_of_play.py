@@ -27,6 +27,9 @@ class ScriptedSupervisor:
     def locate(self, role):
         pass
 
+    def answered(self, role, process):
+        pass
+
     def submit(self, role, method, *args, then, **_):
         self.open.append((role, method, then))
 

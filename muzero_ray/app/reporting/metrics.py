@@ -139,7 +139,7 @@ class MetricsWriter:
         """
         for name, value in values.items():
             if name not in METRICS:
-                raise ValueError(f"metric {name}: wanted a name of app/reporting/metrics.py; add it there")
+                raise ValueError(f"metric {name}: wanted a name of muzero_ray/app/reporting/metrics.py; add it there")
             if math.isfinite(value):
                 self._writer.add_scalar(name, value, env_steps)
 
