@@ -1,7 +1,6 @@
 """The self-play actor: plays many games at once and hands over what was played."""
 
 import logging
-import os
 import time
 from dataclasses import replace
 from typing import Any
@@ -30,6 +29,7 @@ class SelfPlay:
         self._name = f"SelfPlay({index}, {config.game})"
         self._moves = config.self_play.segment_moves
         restart = register(storage, names.self_play(index))
+        self._process = restart + 1
         self._config = config
         self._notes: list[str] = []
         self._player = build.make_self_player(config, index, restart, self._notes.append)
@@ -54,7 +54,7 @@ class SelfPlay:
         logger.debug(told, report.env_steps, len(trajectories), report.weights_version)
         notes, self._notes[:] = tuple(self._notes), []
         seconds = {**report.seconds, "weights": waited}
-        return trajectories, replace(report, seconds=seconds, notes=notes, process=os.getpid())
+        return trajectories, replace(report, seconds=seconds, notes=notes, process=self._process)
 
     def _check_gpu(self, weights: Weights) -> None:
         if not self._is_checked:

@@ -79,7 +79,7 @@ def parse(options: tuple[str, ...], base: dict[str, Any], prog: str, description
         "resume": _text_field(
             "[RUN]",
             "none",
-            "Continue this run folder, or the copies at this address (s3://...), in a new one; "
+            "Continue this run folder, or the copies at this path or address (/mnt/..., s3://...), in a new one; "
             "with none, the newest run (of --game, if given) that can be.",
         ),
     }

@@ -61,10 +61,11 @@ def read_request(argv: list[str], prog: str, description: str) -> RunRequest:
     if arguments.config and arguments.resume:
         raise UserError("--config and --resume exclude each other: a resumed run has its own config.yaml")
     run, checkpoint, remote, file = None, None, None, ConfigFile(None, {})
-    if arguments.resume and (is_uri(arguments.resume) or RunFolder.is_copy(arguments.resume)):
+    named = arguments.resume if arguments.resume != options.NEWEST else None
+    if named and (is_uri(named) or RunFolder.is_copy(named)):
         from muzero_ray.app.saving.remote_run import RemoteRun  # here, so that --help needs no NumPy
 
-        remote = RemoteRun.open(arguments.resume)
+        remote = RemoteRun.open(named)
         file = remote.config_file()
     elif arguments.resume:
         run, checkpoint = _run_to_resume(arguments.resume, arguments.results, arguments.game)
@@ -103,6 +104,9 @@ def _run_to_resume(resume: str, results: str | None, game: str | None) -> "tuple
         return run, newest_checkpoint(run)
     results = results or DEFAULT_RESULTS
     for run in RunFolder.list_runs(results, game):
+        if RunFolder.is_copy(run.path):
+            logger.warning("passed over: %s holds a run's copies; --resume %s goes on from them", run.path, run.path)
+            continue
         try:
             return run, newest_checkpoint(run)
         except CheckpointError as error:

@@ -52,8 +52,8 @@ class Role:
     down: bool = False
     dispensable: bool = False  # the run can do without it while others like it are there
     node: str = ""  # on which its process runs, once that is known
-    processes: set[int] = field(default_factory=set)  # that have answered, where answers say so
-    answered_as: int = 0  # which incarnation the newest of them is
+    process: int = 0  # number of the newest process that has answered, where answers say it
+    answered_as: int = 0  # which incarnation that is
     held_back: list["_Call"] = field(default_factory=list)  # while it is down
     collateral: int = 0
 
@@ -121,15 +121,23 @@ class Supervisor:
         self.submit(role, "__ray_call__", _node_of, then=found)
 
     def answered(self, role: Role, process: int) -> None:
-        """An actor has answered from this process: another than before, although no call of ours failed, was started
-        when the one before died between two calls. Ray has sent it what came since, so that it needs only be told."""
-        if process in role.processes:
-            return
-        if role.processes and role.answered_as == role.incarnation:
-            role.crashes += 1
-            role.starts += 1
+        """An actor has answered from the process of this number, 0 if it does not say.
+
+        A later one than before, although no call has failed, was started when that one died between two calls. Ray
+        has sent it what came since, so that the death needs only be told and counted.
+
+        Raises:
+            RunFailed: if it was one crash in a row too many.
+        """
+        if process < role.process or process == 0:
+            return  # late, from a process that is gone
+        if process > role.process > 0 and role.answered_as == role.incarnation and not role.down:
+            self._count_crash(role, "a call", RuntimeError("its process died between two calls"))
+            role.up_since = time.monotonic()
             self._on_event(f"{role.name} died between two calls and was restarted (crash {role.crashes})")
-        role.processes.add(process)
+            if role.node:
+                self.locate(role)
+        role.process = process
         role.answered_as = role.incarnation
 
     def submit(
@@ -251,13 +259,7 @@ class Supervisor:
         if getattr(error, "actor_init_failed", False):  # its constructor raised: it would again
             raise RunFailed(role.name, "its start", error) from error
         if call.incarnation == role.incarnation and not role.down:
-            if time.monotonic() - role.up_since >= self._forgive_seconds:
-                role.in_a_row = 0
-            role.crashes += 1
-            role.in_a_row += 1
-            role.starts += 1
-            if role.in_a_row > self._max_restarts:
-                raise RunFailed(role.name, call.method, error) from error
+            self._count_crash(role, call.method, error)
             role.down = True
             self._on_event(
                 f"{role.name} died and is restarted (crash {role.crashes}; {role.in_a_row} in a row, of which "
@@ -268,6 +270,15 @@ class Supervisor:
             self._send(call)  # held back while the role is down
         else:
             self._give_up(call)
+
+    def _count_crash(self, role: Role, method: str, error: Exception) -> None:
+        if time.monotonic() - role.up_since >= self._forgive_seconds:
+            role.in_a_row = 0
+        role.crashes += 1
+        role.in_a_row += 1
+        role.starts += 1
+        if role.in_a_row > self._max_restarts:
+            raise RunFailed(role.name, method, error) from error
 
     def _give_up(self, call: _Call) -> None:
         if call.forgotten:

@@ -187,4 +187,4 @@ class SelfPlayReport:
     resignations_tested: int = 0  # games that would have been, but were played on
     resignations_false: int = 0  # those of them that were not lost
     notes: tuple[str, ...] = ()  # what the user should know of how it is played, in sentences
-    process: int = 0  # number of the process that played it, by which the head sees that an actor has another one
+    process: int = 0  # number of the actor's process that played it: later ones have larger numbers; 0: not known

@@ -138,6 +138,28 @@ def test_resume_passes_over_a_newer_run_without_a_checkpoint_and_says_so(in_fold
     assert "it stopped before its first checkpoint" in caplog.text
 
 
+def test_resume_passes_over_copies_of_a_newer_run_and_a_folder_called_newest(in_folder, trained, caplog):
+    run = make_run(in_folder)
+    copies = make_run(in_folder)
+    copies.versions.unlink()
+    (in_folder / "newest").mkdir()
+    (in_folder / "newest" / "config.yaml").write_text("game: tictactoe\n")
+    assert cli.main(["train", "--resume", "--game", "cartpole"]) == 0
+    assert trained[0][1].path.resolve() == run.path.resolve()
+    assert f"results/cartpole/{copies.path.name} holds a run's copies" in caplog.text
+
+
+@pytest.mark.parametrize("own", ["versions.txt", "status.json", "logs", "events.out.tfevents.1"])
+def test_a_runs_own_folder_is_never_taken_for_copies(in_folder, trained, own):
+    run = make_run(in_folder)
+    run.versions.unlink()
+    assert RunFolder.is_copy(run.path)
+    (run.path / own).touch()
+    assert not RunFolder.is_copy(run.path)
+    assert cli.main(["train", "--resume", str(run.path)]) == 0
+    assert trained[0][1].path.resolve() == run.path.resolve()
+
+
 def test_resume_of_a_named_run_without_a_checkpoint_is_refused(in_folder, trained, capsys):
     run = RunFolder.create(in_folder / "results", "cartpole")
     config_io.write_config(run.config, Config(game="cartpole"))

@@ -144,17 +144,53 @@ def test_every_process_that_may_have_started_is_counted_those_that_died_as_they_
 def test_a_death_between_two_calls_is_told_and_counted_once(monkeypatch):
     scene = Scene(monkeypatch, max_restarts=5)
     saw = scene.supervisor.answered
-    for process in (11, 11, 22, 11, 22):  # an answer of the old one comes late
+    for process in (1, 1, 2, 1, 2, 0):  # an answer of the old one comes late, and one that does not say
         saw(scene.role, process)
     assert scene.told == ["self_play_0 died between two calls and was restarted (crash 1)"]
     assert (scene.role.crashes, scene.role.starts) == (1, 2)
     scene.dies()  # seen by its call
     scene.comes_back()
-    saw(scene.role, 33)
-    assert (scene.role.crashes, scene.role.starts) == (2, 3)
-    saw(scene.role, 44)
-    assert (scene.role.crashes, scene.role.starts) == (3, 4)
+    saw(scene.role, 3)
+    assert (scene.role.crashes, scene.role.starts) == (2, 4)  # of two crashes in a row, one more may have gone unseen
+    saw(scene.role, 4)
+    assert (scene.role.crashes, scene.role.starts) == (3, 5)
     assert scene.told[-1] == "self_play_0 died between two calls and was restarted (crash 3)"
+
+
+def test_a_death_is_counted_once_where_the_new_process_answers_before_it_is_said_to_be_back(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=5)
+    scene.supervisor.answered(scene.role, 1)
+    scene.dies()
+    scene.supervisor.answered(scene.role, 2)
+    scene.comes_back()
+    scene.supervisor.answered(scene.role, 2)
+    assert scene.role.crashes == 1
+    scene.supervisor.answered(scene.role, 3)
+    assert scene.role.crashes == 2
+
+
+def test_a_death_between_two_calls_is_seen_after_a_call_failed_whose_process_lived(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=5)
+    scene.supervisor.answered(scene.role, 1)
+    scene.dies()  # so it seemed: it could not be reached for a while
+    scene.comes_back()
+    scene.supervisor.answered(scene.role, 1)
+    scene.supervisor.answered(scene.role, 2)
+    assert scene.role.crashes == 2
+
+
+def test_deaths_between_calls_are_crashes_in_a_row_and_tell_where_the_actor_is_now(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=1, forgive_seconds=100.0)
+    scene.supervisor.locate(scene.role)
+    scene.comes("__ray_call__", "here")
+    for process in (1, 2):
+        scene.supervisor.answered(scene.role, process)
+    scene.comes("__ray_call__", "there")
+    assert (scene.role.node, scene.role.in_a_row) == ("there", 1)
+    scene.passes(101.0)
+    scene.supervisor.answered(scene.role, 3)  # it had worked for long enough
+    with pytest.raises(RunFailed, match="self_play_0 failed in a call: RuntimeError: its process died between two"):
+        scene.supervisor.answered(scene.role, 4)
 
 
 def test_an_actor_whose_node_is_lost_has_not_crashed_in_a_row(monkeypatch):

@@ -73,9 +73,10 @@ class RunFolder:
 
     @classmethod
     def is_copy(cls, path: str | Path) -> bool:
-        """Whether a path holds a run's copies only, which lack what every run's own folder has from the start."""
+        """Whether a path holds a run's copies only, which lack what every run writes into its own folder."""
         folder = cls(Path(path))
-        return folder.config.is_file() and not folder.versions.is_file()
+        own = (folder.versions, folder.status, folder.logs, *folder.path.glob("events.out.tfevents*"))
+        return folder.config.is_file() and not any(each.exists() for each in own)
 
     @classmethod
     def list_runs(cls, results: str | Path, game: str | None = None) -> list["RunFolder"]:

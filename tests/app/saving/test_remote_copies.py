@@ -256,4 +256,4 @@ def test_run_is_copied_as_it_goes_and_goes_on_from_its_copies_in_a_new_folder(tm
     assert newest_checkpoint(resumed).env_steps >= 640
     # The final evaluation came after the last checkpoint, but at its env steps.
     assert json.loads(resumed.summary.read_text())["evaluations"][: len(points)] == points
-    assert Place.find(f"{to}/cartpole", "test").names() == sorted([folder.path.name, resumed.path.name])
+    assert sorted(Place.find(f"{to}/cartpole", "test").names()) == sorted([folder.path.name, resumed.path.name])
