@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError
 from ray.util.placement_group import remove_placement_group
 
+from muzero_ray.actors import names
 from muzero_ray.actors.logs import Logs
 from muzero_ray.actors.memory import Memory, measure
 from muzero_ray.app.cluster import Cluster, Plan
@@ -159,7 +160,9 @@ class DistributedRun:
     def pause(self, *, evaluating: bool = False) -> None:
         """Submits no more work, and cares no more for what is under way: only for snapshots, or evaluations."""
         self._pausing = True
-        self._supervisor.forget("play", "add", "train", "work", *(() if evaluating else ("evaluate",)))
+        needed = {*names.STATE_HOLDERS, *((names.EVALUATOR,) if evaluating else ())}
+        self._supervisor.leave([role for role in self._actors.roles if role.name not in needed])
+        self._supervisor.forget("add", "train")
 
     def close(self) -> None:
         """Ends every actor's process, and the cluster if it is our own."""

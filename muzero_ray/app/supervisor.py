@@ -51,6 +51,7 @@ class Role:
     incarnation: int = 0  # which process it is; a failure of an older one's call is no new crash
     down: bool = False
     dispensable: bool = False  # the run can do without it while others like it are there
+    left: bool = False  # whatever becomes of it no longer matters
     node: str = ""  # on which its process runs, once that is known
     process: int = 0  # number of the newest process that has answered, where answers say it
     answered_as: int = 0  # which incarnation that is
@@ -181,8 +182,18 @@ class Supervisor:
 
     def forget(self, *methods: str) -> None:
         """Whatever becomes of the open calls of these methods no longer matters, failures included."""
+        self._forget(lambda call: call.method in methods)
+
+    def leave(self, roles: Sequence[Role]) -> None:
+        """Whatever becomes of these actors no longer matters: no death or failure of theirs ends the run any more."""
+        for role in roles:
+            role.left = True
+        self._dispensable = [role for role in self._dispensable if not role.left]
+        self._forget(lambda call: call.role.left)
+
+    def _forget(self, which: Callable[[_Call], bool]) -> None:
         for call in self._open:
-            call.forgotten = call.method in methods
+            call.forgotten = which(call)
         self._open = [call for call in self._open if not call.forgotten]
 
     def step(self, timeout: float) -> None:
@@ -295,6 +306,8 @@ class Supervisor:
             try:
                 ray.get(ref)
             except (RayActorError, WorkerCrashedError) as error:
+                if role.left:
+                    return
                 waited = time.monotonic() - began
                 too_long = waited > (_NEW_NODE_SECONDS if self._lost_its_node(role) else _RESTART_SECONDS)
                 if getattr(error, "actor_init_failed", False) or (too_long and not role.dispensable):
@@ -319,6 +332,8 @@ class Supervisor:
         self._later(seconds, lambda: self._is_back(role))
 
     def _is_back(self, role: Role) -> None:
+        if role.left:
+            return
         again = not role.dispensable or role.incarnation > 0
         moved = self._lost_its_node(role)
         if moved:  # it was counted when it was gone, and it was not known why

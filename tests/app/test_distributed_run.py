@@ -122,8 +122,9 @@ def test_a_run_recovers_from_the_death_of_an_actor(tmp_path, role, capsys):
     assert "died and is restarted" in told
 
 
-def test_an_actor_that_keeps_dying_ends_the_run_with_its_name(tmp_path, capsys):
-    killer = kill_once_trained(tmp_path, "SelfPlay")
+@pytest.mark.parametrize(("role", "name"), [("SelfPlay", "self_play_0"), ("Evaluator", "evaluator")])
+def test_an_actor_that_keeps_dying_ends_the_run_with_its_name(tmp_path, role, name, capsys):
+    killer = kill_once_trained(tmp_path, role)
     began = time.monotonic()
     code, folder = start(
         tmp_path, train={"env_steps": 1_000_000}, system={"checkpoint_seconds": 1.0, "max_restarts": 0}
@@ -131,7 +132,7 @@ def test_an_actor_that_keeps_dying_ends_the_run_with_its_name(tmp_path, capsys):
     killer.join(timeout=60)
     told = capsys.readouterr().err
     assert code == 1
-    assert "self_play_0 failed" in told
+    assert f"{name} failed" in told
     assert "--resume" in told
     assert newest_checkpoint(folder).training_steps > 0
     assert time.monotonic() - began < 90

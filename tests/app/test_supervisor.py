@@ -108,6 +108,37 @@ def test_an_actor_that_crashes_again_and_again_without_working_long_ends_the_run
         scene.dies()
 
 
+def test_an_actor_that_is_left_ends_nothing_by_its_other_calls(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=0)
+    scene.supervisor.submit(scene.role, "measure", then=lambda value: None, resend=False, endless=True)
+    with pytest.raises(RunFailed, match="self_play_0 failed in play"):
+        scene.dies()
+    scene.supervisor.leave([scene.role])
+    scene.comes("measure", RayActorError())
+    assert scene.supervisor.count("measure") == 0
+
+
+def test_an_actor_that_is_left_while_it_is_restarted_is_not_waited_for(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=1)
+    scene.dies()
+    scene.passes(0.5)
+    scene.supervisor.leave([scene.role])
+    scene.passes(1000.0)
+    scene.comes("__ray_ready__", RayActorError())
+    scene.passes(1000.0)
+    assert [name for name, _ in scene.actor.calls] == ["play", "__ray_ready__"]
+
+
+def test_an_actor_that_is_left_while_it_is_restarted_is_given_no_work(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=1)
+    scene.role.restore = lambda: scene.supervisor.submit(scene.role, "start", then=lambda value: None)
+    scene.dies()
+    scene.passes(0.5)
+    scene.supervisor.leave([scene.role])
+    scene.comes("__ray_ready__", None)
+    assert [name for name, _ in scene.actor.calls] == ["play", "__ray_ready__"]
+
+
 def test_time_that_an_actor_needs_to_come_back_does_not_count_as_work(monkeypatch):
     scene = Scene(monkeypatch, max_restarts=1, forgive_seconds=10.0)
     scene.dies()
