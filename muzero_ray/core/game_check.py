@@ -1,7 +1,8 @@
 """Plays a game at random and explains, in plain words, every way in which it breaks the contract of `Game`.
 
 For authors of games (`muzero-ray check-game mygame.py`) and for the tests of every shipped game. It finds
-broken interfaces, not wrong rules: no checker knows that a knight cannot jump like that.
+broken interfaces, not wrong rules: no checker knows that a knight cannot jump like that. What the spec says of a
+board is looked at in `symmetry_check`.
 """
 
 from collections.abc import Callable
@@ -11,11 +12,13 @@ import numpy as np
 
 from muzero_ray.core.checked_game import CheckedGame, Complaint, GameError, reward_complaint
 from muzero_ray.core.game import Game, GameSpec
+from muzero_ray.core.symmetry_check import board_problems, shared_labels, symmetry_error, unlike_labels_error
 
 __all__ = ["CheckedGame", "GameError", "check_game", "spec_problems"]
 
 _MAX_NOTATION_CHECKS = 100  # the default string_to_action tries all A actions
 _ILLEGAL_PROBES = 5  # each plays the episode again up to there
+_MOVES_TO_TURN = 100  # after so many in all, no more episodes are played in all symmetries
 
 
 @dataclass
@@ -25,8 +28,8 @@ class _Findings:
     problems: list[str] = field(default_factory=list)
     keys: set[tuple[str, ...]] = field(default_factory=set)
 
-    def add(self, error: GameError) -> None:
-        if error.key not in self.keys:
+    def add(self, error: GameError | None) -> None:
+        if error is not None and error.key not in self.keys:
             self.keys.add(error.key)
             self.problems.append(str(error))
 
@@ -74,19 +77,26 @@ def check_game(
     findings = _Findings()
     checked = CheckedGame(game, name=name, report=findings.add)
     rng = np.random.default_rng(seed)
+    labels = shared_labels(game.spec)
+    repeatable, moves_to_turn = False, _MOVES_TO_TURN if game.spec.symmetries else 0
     for episode in range(episodes):
         record = _Record(seed + episode)
         try:
             _play_at_random(checked, record, rng, max_steps, findings)
+            findings.add(unlike_labels_error(labels, checked.name, record.seed, record.legal))
             if not record.ended:
                 break  # the others would take as long
             _check_return(checked, record, findings)
             if episode == 0:
-                another = CheckedGame(make_game(), name=checked.name, report=findings.add)
                 # What comes after needs an episode that can be played again.
-                if _repeats(checked, record, findings) and _repeats(another, record, findings):
+                repeatable = _repeats(checked, record, findings) and _check_another(
+                    make_game, game, checked, record, findings
+                )
+                if repeatable:
                     _check_refusals(make_game, checked, record, findings)
-                another.close()
+            if repeatable and moves_to_turn > 0:
+                moves_to_turn -= len(record.actions)
+                findings.add(symmetry_error(make_game, checked.name, record.seed, record.actions))
         except GameError as error:
             findings.add(error)
     checked.close()
@@ -125,7 +135,7 @@ def spec_problems(game: Game, name: str | None = None) -> list[str]:
     stacked = spec.frame_stack
     demand(isinstance(stacked, int) and stacked >= 1, "frame_stack must be a positive integer", stacked)
     demand(
-        stacked == 1 or len(shape) == 3,
+        stacked == 1 or not isinstance(shape, tuple) or len(shape) == 3,
         f"observation_shape must be that of a frame, (C, H, W), where frame_stack is {stacked}",
         shape,
     )
@@ -133,12 +143,18 @@ def spec_problems(game: Game, name: str | None = None) -> list[str]:
     demand(
         isinstance(spec.protocol, str) and "\n" not in spec.protocol, "protocol must be one line of text", spec.protocol
     )
-    if spec.value_bounds is not None:
-        low, high = spec.value_bounds
+    bounds = spec.value_bounds
+    numbers = isinstance(bounds, tuple | list) and all(isinstance(n, int | float | np.number) for n in bounds)
+    if bounds is not None and not (numbers and len(bounds) == 2):
+        demand(False, "value_bounds must be two numbers, such as (-1.0, 1.0)", bounds)
+    elif bounds is not None:
+        low, high = bounds
         demand(bool(np.isfinite([low, high]).all()) and low < high, "value_bounds must be finite and rise", (low, high))
         if spec.num_players == 2:
             # Every value is told from the side of the player to move, so each player's bounds are the other's, negated.
             demand(low == -high, "value_bounds must be symmetric, such as (-1, 1), with two players", (low, high))
+    if not problems:
+        problems += [f"{name}: spec.{problem}; mend the game's spec" for problem in board_problems(spec)]
     return problems
 
 
@@ -227,17 +243,72 @@ def _check_return(game: CheckedGame, record: _Record, findings: _Findings) -> No
 
 def _repeats(game: CheckedGame, record: _Record, findings: _Findings) -> bool:
     """Whether the same seed and actions give the same episode."""
-    observation, _ = game.reset(record.seed)
-    same = _digest(game, observation) == record.trace[0]
-    for action, wanted in zip(record.actions, record.trace[1:], strict=True):
-        if not same:
-            break
-        observation, reward, terminated, truncated, _ = game.step(action)
-        same = _digest(game, observation, reward, terminated, truncated) == wanted
+    same = _goes_alike(game, record)
     if not same:
         advice = "forget the last episode and draw everything from np.random.default_rng(seed) made in reset"
         complaint = Complaint("the same seed and actions", "give the same episode", "a difference", advice)
         findings.add(game.error("reset", complaint))
+    return same
+
+
+def _goes_alike(game: CheckedGame, record: _Record, meanwhile: Callable[[], None] = lambda: None) -> bool:
+    """Whether the episode is the recorded one, if played again; `meanwhile` is called after every answer."""
+    observation, _ = game.reset(record.seed)
+    meanwhile()
+    same = _digest(game, observation) == record.trace[0]
+    for action, legal, wanted in zip(record.actions, record.legal, record.trace[1:], strict=True):
+        if not (same and np.array_equal(game.legal_actions(), legal)):
+            return False
+        observation, reward, terminated, truncated, _ = game.step(action)
+        meanwhile()
+        same = _digest(game, observation, reward, terminated, truncated) == wanted
+    return same
+
+
+class _Neighbour:
+    """A game that is played at random beside another one, as many are in self-play."""
+
+    def __init__(self, game: Game, seed: int) -> None:
+        self._game = CheckedGame(game, report=lambda error: None)
+        self._seed = seed
+        self._rng = np.random.default_rng(seed)
+        self._moves = 0
+        self._over = True
+
+    def move(self) -> None:
+        """Plays a move, in a new episode with a new seed where the last is over, and after 1, 2, 4, 8, ... moves."""
+        try:
+            if self._over or self._moves & (self._moves - 1) == 0:
+                self._seed += 1
+                self._game.reset(self._seed)
+            action = int(self._rng.choice(np.flatnonzero(self._game.legal_actions())))
+            _, _, terminated, truncated, _ = self._game.step(action)
+            self._over = bool(terminated or truncated)
+        except GameError:  # who is asked for is the other game
+            self._over = True
+        self._moves += 1
+
+
+def _check_another(
+    make_game: Callable[[], Game], first: Game, checked: CheckedGame, record: _Record, findings: _Findings
+) -> bool:
+    """Whether another game goes like the first, even while that one is played beside it."""
+    other = make_game()
+    beside = CheckedGame(other, name=checked.name, report=lambda error: None)
+    try:
+        same = _goes_alike(beside, record, _Neighbour(first, record.seed).move)
+    except GameError:
+        same = False
+    if not same and _repeats(CheckedGame(other, name=checked.name, report=findings.add), record, findings):
+        complaint = Complaint(
+            "an episode",
+            "go as ever while another game is played beside it",
+            "a difference",
+            "games share state or random numbers: keep both on self, not on the class or in a module, "
+            "and draw from np.random.default_rng(seed) made in reset",
+        )
+        findings.add(beside.error("reset", complaint))
+    other.close()
     return same
 
 

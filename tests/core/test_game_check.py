@@ -66,6 +66,24 @@ def remembering_reset(self: Any, seed: int) -> Any:
     return self.observe(), {}
 
 
+STONES_OF_ALL = [0]
+
+
+def stones_on_the_class() -> property:
+    """One pile for all games of the class, which each resets to seven."""
+    return property(lambda self: STONES_OF_ALL[0], lambda self, stones: STONES_OF_ALL.__setitem__(0, stones))
+
+
+def seeds_the_module(self: Any, seed: int) -> Any:
+    np.random.seed(seed)
+    return Nim.reset(self, seed)
+
+
+def observe_and_keep(self: Any) -> Any:
+    STONES_OF_ALL[0] = self.stones
+    return Nim.observe(self)
+
+
 def step_with(change: Callable[[Any], Any]) -> Callable[[Any, int], Any]:
     return lambda self, action: change(Nim.step(self, action))
 
@@ -103,6 +121,16 @@ BROKEN = {
         "spec.frame_stack must be 1 with two players, got 2; mend the game's spec",
     ),
     "protocol": (broken(spec=spec(protocol="a\nb")), "spec.protocol must be one line of text, got 'a\\nb'"),
+    "one bound": (
+        broken(spec=spec(value_bounds=(-1.0,))),
+        "broken: spec.value_bounds must be two numbers, such as (-1.0, 1.0), got (-1.0,); mend the game's spec",
+    ),
+    "a number for bounds": (broken(spec=spec(value_bounds=1.0)), "must be two numbers, such as (-1.0, 1.0), got 1.0;"),
+    "bounds in words": (broken(spec=spec(value_bounds=("-1", "1"))), "value_bounds must be two numbers, such as"),
+    "stack without shape": (
+        broken(spec=spec(observation_shape=2, frame_stack=4)),
+        "spec.observation_shape must be a tuple of positive integers, got 2",
+    ),
     "bounds fall": (broken(spec=spec(value_bounds=(1.0, -1.0))), "value_bounds must be finite and rise, got (1.0, "),
     "bounds lopsided": (broken(spec=spec(value_bounds=(0.0, 1.0))), "value_bounds must be symmetric"),
     "bounds too narrow": (
@@ -141,6 +169,22 @@ BROKEN = {
     ),
     "forgets the seed": (broken(reset=random_start), "the same seed and actions must give the same episode"),
     "remembers the last game": (broken(reset=remembering_reset), "must give the same episode, got a difference"),
+    "state on the class": (
+        broken(stones=stones_on_the_class()),
+        "broken.reset: an episode must go as ever while another game is played beside it, got a difference after "
+        "action 1 in step 1 (seed 0); games share state or random numbers: keep both on self, not on the class",
+    ),
+    "random numbers of the module": (
+        broken(
+            reset=seeds_the_module,
+            observe=lambda self: np.array([self.stones, np.random.random()], np.float32),
+        ),
+        "must go as ever while another game is played beside it, got a difference after action ",
+    ),
+    "legal actions on the class": (
+        broken(observe=observe_and_keep, legal_actions=lambda self: STONES_OF_ALL[0] >= np.array([1, 2])),
+        "while another game is played beside it, got a difference after action ",
+    ),
     "illegal move": (broken(step=careless_step), "step: an illegal action must raise ValueError, got no error"),
     "move after the end": (broken(step=careless_step), "an action after the end must raise ValueError, got no error"),
     "goes on without stones": (
@@ -193,6 +237,25 @@ def test_an_episode_without_end_is_reported_after_max_steps() -> None:
     (problem,) = check_game(lambda: CountingGame(length=10**9), max_steps=200)
     assert "an episode must end, got neither terminated nor truncated in 200 random steps" in problem
     assert problem.endswith("return truncated=True after a fixed number of moves")
+
+
+def test_games_that_draw_from_a_generator_of_their_own_share_nothing() -> None:
+    def reset(self: Any, seed: int) -> Any:
+        self.rng = np.random.default_rng(seed)
+        return Nim.reset(self, seed)
+
+    assert check_game(broken(reset=reset, observe=lambda self: self.rng.random(2, np.float32))) == []
+
+
+def test_what_only_another_seed_breaks_is_not_called_shared() -> None:
+    def reset(self: Any, seed: int) -> Any:
+        if seed != 0:
+            raise RuntimeError("no such level")
+        return Nim.reset(self, seed)
+
+    assert check_game(broken(reset=reset), episodes=1) == []
+    (problem,) = check_game(broken(reset=reset), episodes=2)
+    assert "reset() must not raise, got RuntimeError: no such level" in problem
 
 
 def test_a_constructor_that_raises_is_reported() -> None:
