@@ -89,8 +89,8 @@ class Game(ABC):
     is over and nothing more can be won or lost; `truncated` means that somebody stopped the clock:
     the last state still has a value. Both may not be answered by `legal_actions` any more.
 
-    A game file holds exactly one subclass; see `games/tictactoe.py` for one to copy. `muzero-ray
-    check-game FILE` plays it at random and explains every violation of this contract.
+    A game file holds exactly one subclass; copy `games/gridworld.py` for one player, `games/tictactoe.py` for two.
+    `muzero-ray check-game FILE` plays it at random and explains every violation of this contract.
     """
 
     spec: GameSpec

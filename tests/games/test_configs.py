@@ -75,6 +75,7 @@ def test_every_option_of_a_configuration_has_a_reason(path: Path) -> None:
     [
         ("cartpole", 1.0, 333.3),  # 1 for ever, at a discount of 0.997: 1 / 0.003
         ("lunarlander", 100.0, 300.0),  # a landing; and an excellent flight in all
+        ("gridworld", 50.0, 333.3),  # a pit; and -1 for ever, at a discount of 0.997
         ("tictactoe", 1.0, 1.0),
         ("atari", 1.0, 100.0),  # clipped rewards; 1 for ever, at a discount of 0.99: 1 / 0.01
         ("pong", 1.0, 21.0),
