@@ -59,7 +59,7 @@ class Examiner:
 
 def make_ladder(config: Config, agent: build.Agent) -> Ladder:
     """The ladder of a game for two; its results are kept by who evaluates."""
-    game = agent.make_game()
+    game = agent.make_game().evaluated()
     names = [name.strip() for name in config.evaluate.opponents.split(",") if name.strip()]
     return Ladder(
         agent.make_game,

@@ -6,6 +6,7 @@ continuous actions and wrappers of any kind; a game file of your own does those.
 """
 
 import difflib
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -90,14 +91,17 @@ class GymnasiumGame(Game):
     @classmethod
     def named(cls, text: str) -> Self:
         """The game of a name with options, those of `ImageOptions` and of the environment itself:
-        "CarRacing-v3(continuous=false,size=64)".
+        "CarRacing-v3(continuous=false,size=64)". Where no image is observed, all are the environment's.
 
         Raises:
             GameLoadError: as the constructor, and if the options cannot be read.
         """
         env_id, given = split_name(text)
-        images = {option: given.pop(option) for option in ImageOptions.model_fields if option in given}
-        chosen = read_options(ImageOptions, env_id, images) if images else None
+        others = {option: value for option, value in given.items() if option not in ImageOptions.model_fields}
+        chosen = None
+        if len(others) < len(given) and _shows_image(env_id, tuple(others.items())):
+            images = {option: value for option, value in given.items() if option not in others}
+            chosen, given = read_options(ImageOptions, env_id, images), others
         return cls(env_id, images=chosen, **{option: _value_of(value) for option, value in given.items()})
 
     def reset(self, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -174,8 +178,21 @@ def _make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
             raise
         raise GameLoadError(
             f"gymnasium cannot make {env_id!r} with {', '.join(kwargs)}: {error}; besides what the environment takes "
-            f"there are {', '.join(ImageOptions.model_fields)}, for images"
+            f"there are, where it shows an image, {', '.join(ImageOptions.model_fields)}"
         ) from error
+
+
+@functools.cache
+def _shows_image(env_id: str, options: tuple[tuple[str, str], ...]) -> bool:
+    """Whether an environment with these options observes an image; not if it cannot be made without others."""
+    try:
+        env = _make_env(env_id, **{option: _value_of(value) for option, value in options})
+    except Exception:  # told once it is made with all
+        return False
+    try:
+        return _path_to_image(env.observation_space) is not None
+    finally:
+        env.close()
 
 
 def _value_of(text: str) -> Any:
@@ -228,7 +245,7 @@ def _image_encoder(
     if channels not in _CHANNELS:
         raise GameLoadError(
             f"{env_id}: an image must have shape [H, W], [H, W, C] or [C, H, W] with 1, 3 or 4 channels, got "
-            f"{space.shape}; write a game file that hands out frames [C, H, W] (copy games/tictactoe.py)"
+            f"{space.shape}; write a game file that hands out frames [C, H, W] (copy games/gridworld.py)"
         )
     grey = not options.colour and channels >= 3
     shrink = FrameShrinker((height, width), options.size)
@@ -247,7 +264,7 @@ def _vector_encoder(env_id: str, space: Space[Any]) -> tuple[_Encoder, tuple[int
     if _holds_image(space):
         raise GameLoadError(
             f"{env_id}: observation_space must be an image or vectors, not both, got {space}; "
-            "write a game file that hands out one of them (copy games/tictactoe.py)"
+            "write a game file that hands out one of them (copy games/gridworld.py)"
         )
     if isinstance(space, Box) and len(space.shape) == 1:
         return _clip, space.shape
@@ -265,7 +282,7 @@ def _vector_encoder(env_id: str, space: Space[Any]) -> tuple[_Encoder, tuple[int
         return lambda observation: _clip(flatten(space, observation)), (flatdim(space),)
     raise GameLoadError(
         f"{env_id}: observation_space must be an image, or numbers in boxes, dictionaries and tuples, got "
-        f"{space}; write a game file that turns its observations into a vector (copy games/tictactoe.py)"
+        f"{space}; write a game file that turns its observations into a vector (copy games/gridworld.py)"
     )
 
 
@@ -288,5 +305,5 @@ def _action_range(env_id: str, space: Space[Any]) -> tuple[int, int]:
         return int(space.start), int(space.n)
     raise GameLoadError(
         f"{env_id}: action_space must be Discrete, got {space}; "
-        "write a game file with a finite list of actions (copy games/tictactoe.py)"
+        "write a game file with a finite list of actions (copy games/gridworld.py)"
     )

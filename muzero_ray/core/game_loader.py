@@ -82,9 +82,9 @@ def game_path(name: str) -> Path:
     names = shipped_games()
     if name not in names:
         nearest = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.5)
-        guess = f"did you mean {' or '.join(nearest)}? " if nearest else ""
+        guess = f"did you mean {' or '.join(nearest)}? Choose" if nearest else "choose"
         raise GameLoadError(
-            f"game: no game {name!r}; {guess}Choose one of {', '.join(names)}, "
+            f"game: no game {name!r}; {guess} one of {', '.join(names)}, "
             "a file (path/to/mygame.py), gymnasium:ENV_ID, open_spiel:NAME or atari:NAME"
         )
     return games_folder() / f"{name}.py"
@@ -115,7 +115,7 @@ def load_game_class(name: str) -> type[Game]:
     (game,) = games
     if inspect.isabstract(game):
         missing = " and ".join(sorted(game.__abstractmethods__))
-        raise GameLoadError(f"{path}: {game.__name__} must define {missing}; see games/tictactoe.py")
+        raise GameLoadError(f"{path}: {game.__name__} must define {missing}; see games/gridworld.py")
     return game
 
 
@@ -141,8 +141,13 @@ def _import_file(path: Path) -> ModuleType:
         module_spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[module_name]
-        raise GameLoadError(
-            f"{path} cannot be imported: {type(error).__name__}: {error}; "
-            "a game's file must run on its own (python " + path.name + ")"
-        ) from error
+        # What lies beside a game's file is not made importable: a module of the same name, of another game or of a
+        # library (`chess`), would be taken in its place without a word.
+        advice = (
+            "a game is one file, and others beside it are not found: put what it imports into it, or install that as "
+            "a package on every machine"
+            if isinstance(error, ModuleNotFoundError)
+            else f"a game's file must run on its own (python {path.name})"
+        )
+        raise GameLoadError(f"{path} cannot be imported: {type(error).__name__}: {error}; {advice}") from error
     return module

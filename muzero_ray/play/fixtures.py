@@ -147,14 +147,14 @@ class Table:
     """A place where one game after another is played; for players to look at.
 
     Attributes:
-        game: in its present state.
+        game: as its results are reported, in its present state.
         observation: the newest, for the player to move.
         history: all actions since `reset`.
         rng: source of everything random at this game.
     """
 
     def __init__(self, make_game: Callable[[], Game]) -> None:
-        self.game = CheckedGame(make_game())
+        self.game = CheckedGame(make_game().evaluated())
 
     def start(self, index: int, fixture: Fixture) -> None:
         """Starts game number `index` and plays its opening."""

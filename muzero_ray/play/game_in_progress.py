@@ -14,7 +14,7 @@ class GameInProgress:
         seed: it is reset with.
 
     Attributes:
-        game: in the present state; not to be stepped from outside.
+        game: as its results are reported, in the present state; not to be stepped from outside.
         observation: of the present state.
         history: the actions so far.
         movers: who played each of them, 0 or 1.
@@ -26,7 +26,7 @@ class GameInProgress:
     """
 
     def __init__(self, make_game: Callable[[], Game], seed: int = 0) -> None:
-        self.game = CheckedGame(make_game())
+        self.game = CheckedGame(make_game().evaluated())
         self._seed = seed
         self.restart()
 

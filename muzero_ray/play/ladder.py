@@ -16,7 +16,7 @@ from muzero_ray.mcts.planner import Planner
 from muzero_ray.play.acting_model import ActingModel
 from muzero_ray.play.elo import Rating, fit_elo
 from muzero_ray.play.fixtures import AgentPlayer, Fixture, Player, Result, play_fixtures
-from muzero_ray.play.match import draw_openings, paired
+from muzero_ray.play.match import OpeningError, draw_openings, paired
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Ladder:
         anchors: the fixed opponents, at least one; the first has the rating 0.
         earlier_agents: how many earlier agents are kept, and met each time.
         num_simulations: of every agent, per move; None: as the planner is configured.
-        opening_moves: random moves before each game; each opening is played twice, with colours swapped.
+        opening_moves: random moves before each game, fewer where games would be over by then; each opening is played
+            twice, with colours swapped.
         seed: of openings and games. Every evaluation plays others.
         max_games: games at once.
     """
@@ -142,14 +143,25 @@ class Ladder:
         """Two games for every opening; as many openings with each opponent as can be."""
         pairs = max(len(opponents), games // 2)
         counts = [pairs // len(opponents) + (index < pairs % len(opponents)) for index in range(len(opponents))]
-        game = self._make_game()
-        openings = draw_openings(game, seed, pairs, self._opening_moves)
-        game.close()
+        openings = self._draw_openings(seed, pairs)
         fixtures = []
         for opponent, count in zip(opponents, counts, strict=True):
             fixtures += paired(newest, opponent, openings[:count])
             openings = openings[count:]
         return fixtures
+
+    def _draw_openings(self, seed: int, count: int) -> list[tuple[int, tuple[int, ...]]]:
+        """See `draw_openings`; all have as many moves, as many as wanted if games last so long."""
+        game = self._make_game().evaluated()
+        moves = self._opening_moves
+        try:
+            while True:
+                try:
+                    return draw_openings(game, seed, count, moves)
+                except OpeningError:
+                    moves -= 1  # down to 0 at the most: no game is over at its start
+        finally:
+            game.close()
 
     def _keep_weights(self, weights: Weights, version: int) -> None:
         """Keeps these weights; if there are too many, those leave that lie closest between their neighbours, so

@@ -22,7 +22,7 @@ def draw_openings(game: Game, seed: int, count: int, moves: int) -> list[tuple[i
     """Seeds and random openings of games, the same ones for the same arguments.
 
     Args:
-        game: one that is played with; it is left in any state.
+        game: one that is played with, as its results are reported; it is left in any state.
         seed: of the openings, at least 0.
         count: openings wanted.
         moves: of each, of both players together; 0 for none.
@@ -144,11 +144,13 @@ def play_match(
         OpponentError: if the opponent forfeits three games in a row.
         GameError: if the game breaks its contract.
     """
-    game = make_game()
-    if game.spec.num_players != 2:
-        raise ValueError(f"play_match: wanted a game for 2 players, got one for {game.spec.num_players}")
-    openings = draw_openings(game, seed, (games + 1) // 2, opening_moves)
-    game.close()
+    game = make_game().evaluated()
+    try:
+        if game.spec.num_players != 2:
+            raise ValueError(f"play_match: wanted a game for 2 players, got one for {game.spec.num_players}")
+        openings = draw_openings(game, seed, (games + 1) // 2, opening_moves)
+    finally:
+        game.close()
     results = play_fixtures(make_game, paired(player, opponent, openings)[:games], max_games=max_games)
     return MatchResult(
         tuple(result.score(index % 2) for index, result in enumerate(results)),

@@ -19,20 +19,31 @@ KOMI = 7.5
 
 
 def read_action(game: Game, text: str) -> int:
-    """The legal action that somebody names, if need be in other letters: "e5" for "E5".
+    """The legal action that somebody names, if need be in other letters, where those name no other: "e5" for "E5".
+
+    A capital before small letters stays one. In chess it is a piece: a bishop's Bxc3 is not a pawn's bxc3.
 
     Raises:
         ValueError: if it names none.
     """
     text = text.strip()
-    for spelling in dict.fromkeys((text, text.upper(), text.lower())):
-        try:
-            action = game.string_to_action(spelling)
-        except ValueError:
-            continue
-        if game.legal_actions()[action]:
-            return action
-    raise ValueError(f"{text!r} is no legal move here")
+    action = _named(game, text)
+    if action is None and (text.isupper() or not text[:1].isupper()):
+        named = {_named(game, text.upper()), _named(game, text.lower())} - {None}
+        # BXC3 may be either of the two.
+        if len(named | {_named(game, text.capitalize())} - {None}) == 1:
+            action = next(iter(named), None)
+    if action is None or not game.legal_actions()[action]:
+        raise ValueError(f"{text!r} is no legal move here")
+    return action
+
+
+def _named(game: Game, text: str) -> int | None:
+    """The action that is written so, legal or not."""
+    try:
+        return game.string_to_action(text)
+    except ValueError:
+        return None
 
 
 def legal_moves(game: Game) -> list[str]:

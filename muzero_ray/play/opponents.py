@@ -131,8 +131,8 @@ def make_opponent(name: str, game: Game) -> Opponent:
         return make_perfect(game)
     kinds = [known.partition(":")[0] for known in KNOWN]
     near = difflib.get_close_matches(kind, kinds, n=1, cutoff=0.5)
-    guess = f"did you mean {KNOWN[kinds.index(near[0])]}? " if near else ""
-    raise UnknownOpponentError(f"no opponent {name!r}; {guess}Choose one of {', '.join(KNOWN)}")
+    guess = f"did you mean {KNOWN[kinds.index(near[0])]}? Choose" if near else "choose"
+    raise UnknownOpponentError(f"no opponent {name!r}; {guess} one of {', '.join(KNOWN)}")
 
 
 def _number(name: str, kind: str, text: str) -> int:

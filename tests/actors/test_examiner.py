@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from reference.tiny_runs import tiny_config
 
+from muzero_ray.actors import examiner as examiner_module
 from muzero_ray.actors.examiner import Examiner
 from muzero_ray.core.rng import evaluation_seeds
 from muzero_ray.nn.networks import build_network, to_weights
@@ -71,3 +72,48 @@ def test_the_returns_of_a_game_for_two_are_the_agents_own():
     returns = [episode.returns[0] for episode in report.episodes]
     assert pairing.points == pytest.approx(sum(0.5 + 0.5 * value for value in returns))
     assert set(returns) <= {-1.0, 0.0, 1.0}
+
+
+AIDED = '''"""Takes one move; the second player never comes to it."""
+import numpy as np
+from muzero_ray.core.game import Game, GameSpec
+
+class OneMove(Game):
+    spec = GameSpec(observation_shape=(1,), num_actions=2, num_players=2, value_bounds=(-1.0, 1.0))
+    pays = -1.0
+    moves = 0
+
+    @property
+    def to_play(self): return self.moves
+
+    def reset(self, seed):
+        self.moves = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.moves = 1
+        return np.zeros(1, np.float32), self.pays, True, False, {}
+
+    def evaluated(self):
+        game = OneMove()
+        game.pays = 1.0
+        return game
+'''
+
+
+def test_a_game_of_one_move_is_evaluated_as_its_results_are_reported(tmp_path, monkeypatch):
+    (tmp_path / "onemove.py").write_text(AIDED)
+    met = []
+
+    def make_opponent(name, game):
+        met.append(game.pays)
+        return make(name, game)
+
+    make = examiner_module.make_opponent
+    monkeypatch.setattr(examiner_module, "make_opponent", make_opponent)
+    config = tiny_config(**{**BOARD, "game": str(tmp_path / "onemove.py")})
+    examiner = Examiner(config)
+    report = examiner.evaluate(weights_of(examiner, config, 0), 10, 4, ())
+    # Whoever moves wins: the agent in every other game.
+    assert [(episode.returns[0], episode.length) for episode in report.episodes] == [(1.0, 1), (-1.0, 1)] * 2
+    assert met == [1.0]

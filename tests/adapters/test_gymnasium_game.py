@@ -65,6 +65,31 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
 
 
+class Grid(gymnasium.Env[np.ndarray, int]):
+    """A vector as long as its own option says, and nothing happens."""
+
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, size: int, colour: str = "red", frame_stack: int = 1) -> None:
+        self.observation_space = gymnasium.spaces.Box(0, 1, (size * frame_stack,), np.float32)
+        self.colour = colour
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return np.zeros(self.observation_space.shape, np.float32), {}
+
+    def step(self, action: int) -> Any:
+        return np.zeros(self.observation_space.shape, np.float32), 0.0, False, False, {}
+
+
+class GridOfFive(Grid):
+    """A grid that has a size without being told."""
+
+    def __init__(self, size: int = 5, **options: Any) -> None:
+        super().__init__(size, **options)
+
+
+gymnasium.register("Grid-v0", Grid)
+gymnasium.register("GridOfFive-v0", GridOfFive)
 gymnasium.register("Shows-v0", Shows)
 gymnasium.register("Extremes-v0", Extremes)
 gymnasium.register("Reused-v0", Reused)
@@ -232,6 +257,20 @@ def test_options_in_brackets_are_those_of_images_and_of_the_environment() -> Non
     assert frozen.spec.observation_shape == (64,)
 
 
+@pytest.mark.parametrize(
+    ("name", "length"),
+    [
+        ("Grid-v0(size=7)", 7),
+        ("Grid-v0(size=7,colour=blue,frame_stack=2)", 14),
+        ("GridOfFive-v0(size=7,max_episode_steps=3)", 7),
+        ("GridOfFive-v0(colour=blue)", 5),
+    ],
+)
+def test_an_environment_without_images_has_options_of_these_names_to_itself(name: str, length: int) -> None:
+    game = load_game(f"gymnasium:{name}")()
+    assert game.spec.observation_shape == game.reset(0)[0].shape == (length,)
+
+
 def test_an_image_game_keeps_the_contract() -> None:
     assert check_game(lambda: GymnasiumGame("ALE/Pong-v5", max_episode_steps=60), episodes=3) == []
 
@@ -293,6 +332,11 @@ def test_actions_of_other_kinds_are_refused_in_a_sentence(
         GymnasiumGame("Shows-v0", space=image(8, 8, 3))
 
 
+def test_options_of_images_are_refused_where_there_are_none() -> None:
+    with pytest.raises(GameLoadError, match=r"CartPole-v1: size, colour and frame_stack are for images, got Box"):
+        GymnasiumGame("CartPole-v1", images=ImageOptions())
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -301,7 +345,11 @@ def test_actions_of_other_kinds_are_refused_in_a_sentence(
             r"cannot make 'CarRacing-v3' with siz, continuous: .*; besides .* size, ",
         ),
         ("CarRacing-v3(size=4,continuous=false)", r"CarRacing-v3: size: wanted greater than or equal to 8, got '4'"),
-        ("CartPole-v1(colour=false)", r"CartPole-v1: size, colour and frame_stack are for images, got Box"),
+        (
+            "CartPole-v1(colour=false)",
+            r"cannot make 'CartPole-v1' with colour: .*; besides .* there are, where it shows an image, size, colour",
+        ),
+        ("GridOfFive-v0(siz=7)", r"cannot make 'GridOfFive-v0' with siz: .*"),
         ("ALE/Pnog-v5", r"gymnasium knows no environment 'ALE/Pnog-v5'; did you mean ALE/Pong-v5"),
     ],
 )

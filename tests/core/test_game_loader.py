@@ -78,7 +78,7 @@ def test_a_wheel_has_its_games_inside_the_package(tmp_path: Path, monkeypatch: p
         ("games/nothing.py", r"no file 'games/nothing.py' \(looked for /.*/games/nothing.py\); give the path"),
         ("gymnasium:LunarLandr-v3", r"no environment 'LunarLandr-v3'; did you mean LunarLander-v3"),
         ("gymnasium:Pendulum-v1", r"Pendulum-v1: action_space must be Discrete, got Box.*; write a game file"),
-        ("gymnasium:Taxi-v4(size=64)", r"Taxi-v4: size, colour and frame_stack are for images, got Discrete"),
+        ("gymnasium:Taxi-v4(size=64)", r"cannot make 'Taxi-v4' with size: .*; besides what"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused_with_advice(name: str, sentence: str) -> None:
@@ -91,8 +91,14 @@ def test_a_name_that_leads_nowhere_is_refused_with_advice(name: str, sentence: s
     [
         ("x = 1", "must define exactly one subclass of Game, got none"),
         (MINIMAL + "\nclass Second(Minimal): pass", "exactly one subclass of Game, got Minimal and Second"),
-        (MINIMAL.replace("def step", "def stop"), "Minimal must define step; see games/tictactoe.py"),
-        ("import no_such_module", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
+        (MINIMAL.replace("def step", "def stop"), "Minimal must define step; see games/gridworld.py"),
+        (
+            "import no_such_module",
+            "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'; a game is one file, "
+            "and others beside it are not found: put what it imports into it, or install that as a package on every "
+            "machine",
+        ),
+        ("1 / 0", r"cannot be imported: ZeroDivisionError: .*; a game's file must run on its own \(python mygame.py\)"),
         ("def broken(:", "cannot be imported: SyntaxError"),
         (MINIMAL + "    def __init__(self): self.x = 1 / 0", "cannot be made: ZeroDivisionError: division by zero"),
     ],
@@ -100,6 +106,12 @@ def test_a_name_that_leads_nowhere_is_refused_with_advice(name: str, sentence: s
 def test_a_file_without_a_usable_game_is_refused_with_the_reason(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(GameLoadError, match=sentence):
         load_game(written(tmp_path, text))
+
+
+def test_a_file_that_imports_another_beside_it_is_refused_with_the_truth(tmp_path: Path) -> None:
+    written(tmp_path, "SIZE = 3", "helper_of_mygame.py")
+    with pytest.raises(GameLoadError, match=r"No module named 'helper_of_mygame'; a game is one file, and others"):
+        load_game(written(tmp_path, "from helper_of_mygame import SIZE\n" + MINIMAL))
 
 
 def test_an_error_in_the_file_keeps_its_own_traceback(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from reference.aided_games import CENTRE, AidedNoughts
 
 from muzero_ray.adapters.loading import load_game
 from muzero_ray.play.game_in_progress import GameInProgress
@@ -23,3 +24,12 @@ def test_a_game_in_progress_is_gone_back_in_and_told_by_both_players():
         position.play(0)
     with pytest.raises(ValueError, match="there are 4 moves, not 5"):
         position.go_back_to(5)
+
+
+def test_a_game_in_progress_is_played_without_the_aids_of_training():
+    position = GameInProgress(lambda: AidedNoughts(stops_after=2))
+    for action in (CENTRE, 0, 1, 2):
+        position.play(action)
+    assert (position.over, position.returns) == (False, (0.0, 0.0))
+    position.play(7)  # the middle column
+    assert (position.over, position.returns) == (True, (1.0, -1.0))

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reference.aided_games import AidedNoughts
+from reference.counting_game import CountingGame
 from reference.fake_planner import FakeModel, FakePlanner
 
 from muzero_ray.adapters.loading import load_game
+from muzero_ray.core.game import Game
 from muzero_ray.core.reports import Pairing
 from muzero_ray.play.fixtures import OpponentPlayer
 from muzero_ray.play.ladder import Ladder, LadderResult
@@ -169,6 +172,30 @@ def test_results_of_a_pairing_are_told_as_the_newest_agents() -> None:
     assert isinstance(pairing, Pairing)
     assert (pairing.first, pairing.second) == ("agent:7", "expert")
     assert pairing.points < pairing.games / 2
+
+
+def test_a_ladder_is_climbed_without_the_aids_of_training() -> None:
+    anchor = OpponentPlayer(RandomOpponent)
+    made = Ladder(lambda: AidedNoughts(stops_after=2), lambda: FakeModel(9), [anchor], earlier_agents=0)
+    result = made.evaluate(FakePlanner(), FakeModel(9), {"scale": np.zeros(1)}, 0, 20)
+    # Nobody can win before the fifth move.
+    assert all(episode.length >= 5 and not episode.truncated for episode in result.episodes)
+
+
+@pytest.mark.parametrize(("length", "opening_moves"), [(1, 0), (2, 1), (3, 2), (4, 2)])
+def test_openings_are_shorter_where_games_would_be_over_by_then(length: int, opening_moves: int) -> None:
+    first_asked: list[int] = []
+
+    class Listening(RandomOpponent):
+        def choose(self, game: Game, history: Sequence[int], rng: np.random.Generator) -> int:
+            first_asked.append(len(history))
+            return super().choose(game, history, rng)
+
+    make_game, anchor = (lambda: CountingGame(length, num_players=2)), OpponentPlayer(Listening)
+    made = Ladder(make_game, lambda: FakeModel(3), [anchor], earlier_agents=0, opening_moves=2)
+    result = made.evaluate(FakePlanner(), FakeModel(3), {"scale": np.zeros(1)}, 0, 10)
+    assert [episode.length for episode in result.episodes] == [length] * 10
+    assert min(first_asked) == opening_moves
 
 
 def test_a_ladder_needs_an_anchor() -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reference.aided_games import AidedNoughts
 from reference.counting_game import CountingGame
 from reference.fake_planner import FakeModel, FakePlanner
+from reference.toy_games import Noughts
 
 from muzero_ray.adapters.loading import load_game
 from muzero_ray.core.game import Game
@@ -119,6 +121,19 @@ def test_perfect_players_draw_every_game_of_tic_tac_toe_without_openings() -> No
     result = play_match(make_game, perfect, player(ExpertOpponent()), games=6)
     assert (result.wins, result.draws, result.losses) == (0, 6, 0)
     assert result.elo == 0.0
+
+
+def test_a_match_is_played_without_the_aids_of_training() -> None:
+    # Perfect play draws; in training whoever takes the centre would win by half a point.
+    perfect = make_opponent("perfect", Noughts())
+    result = play_match(AidedNoughts, player(perfect), player(perfect), games=20)
+    assert (result.wins, result.draws, result.losses) == (0, 20, 0)
+
+
+def test_openings_of_a_match_are_those_of_the_game_without_the_aids_of_training() -> None:
+    opponents = player(RandomOpponent()), player(RandomOpponent())
+    result = play_match(lambda: AidedNoughts(stops_after=2), *opponents, games=4, opening_moves=4)
+    assert result.length >= 5.0
 
 
 def test_the_agents_searches_are_batched_and_fill_up_to_powers_of_two() -> None:

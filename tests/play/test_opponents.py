@@ -148,7 +148,7 @@ def test_a_choice_is_legal_repeatable_and_leaves_the_game_alone(name: str) -> No
     [
         ("randon", "no opponent 'randon'; did you mean random? Choose one of random, oneply, alphabeta:DEPTH"),
         ("alfabeta:3", "did you mean alphabeta:DEPTH?"),
-        ("nobody-knows", "no opponent 'nobody-knows'; Choose one of"),
+        ("nobody-knows", "no opponent 'nobody-knows'; choose one of"),
         ("uct", "opponent 'uct': wanted uct:ROLLOUTS with a number from 1 on, such as uct:1000"),
         ("uct:0", "opponent 'uct:0': wanted uct:ROLLOUTS with a number from 1 on"),
         ("alphabeta:deep", "opponent 'alphabeta:deep': wanted alphabeta:DEPTH with a number from 1 on"),

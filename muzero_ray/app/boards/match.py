@@ -106,7 +106,7 @@ def _opponent(chosen: MatchOptions, agent: "Agent") -> "Player":
     from muzero_ray.play.opponents import make_opponent
 
     if not chosen.opponent.startswith(_RUN):
-        game = agent.make_game()
+        game = agent.make_game().evaluated()
         return OpponentPlayer(lambda: make_opponent(chosen.opponent, game))
     folder, at, which = chosen.opponent.removeprefix(_RUN).rpartition("@")
     if not at:

@@ -53,7 +53,7 @@ def prove(argv: list[str]) -> int:
 
         simulations = chosen.simulations or config.evaluate.num_simulations
         began = time.perf_counter()
-        is_connect_four = plays_like_connect_four(agent.make_game())
+        is_connect_four = plays_like_connect_four(agent.make_game().evaluated())
         lines, result, code = (
             _compare(agent, simulations) if is_connect_four else _prove(agent, simulations, chosen.max_positions)
         )
@@ -72,7 +72,7 @@ def _prove(agent: "Agent", simulations: int | None, limit: int) -> tuple[list[st
     from muzero_ray.play.perfect_play import TooLargeError
     from muzero_ray.play.proof import prove as prove_agent
 
-    game = CheckedGame(agent.make_game())
+    game = CheckedGame(agent.make_game().evaluated())
     try:
         proof = prove_agent(game, agent.planner, agent.model, num_simulations=simulations, limit=limit)
     except TooLargeError as error:
