@@ -46,6 +46,7 @@ def inits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
 def test_a_cluster_is_joined_by_its_address_alone(inits: list, how: str, monkeypatch, tmp_path: Path):
     # Ray refuses to be told resources, or a dashboard, where it joins a cluster.
     address = None
+    monkeypatch.setattr(cluster, "_expect_answer", lambda address: None)
     if how == "RAY_ADDRESS":
         monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     elif how == "option":
@@ -144,6 +145,7 @@ class Call:
     method: str
     args: tuple[Any, ...]
     then: Any
+    lost: Any = None
 
 
 class FakeSupervisor:
@@ -163,8 +165,8 @@ class FakeSupervisor:
     def answered(self, role: Role, process: int) -> None:
         self.processes.append((role.name, process))
 
-    def submit(self, role: Role, method: str, *args: Any, then: Any, **options: Any) -> None:
-        self.calls.append(Call(role, method, args, then))
+    def submit(self, role: Role, method: str, *args: Any, then: Any, lost: Any = None, **options: Any) -> None:
+        self.calls.append(Call(role, method, args, then, lost))
 
     def count(self, method: str, role: Role | None = None) -> int:
         return sum(call.method == method and role in (None, call.role) for call in self.calls)
@@ -230,7 +232,9 @@ def test_steps_that_a_trainer_goes_back_by_are_due_again_unless_the_buffer_goes_
 
 def test_the_buffer_and_the_monitor_are_told_how_many_actors_are_at_work(monkeypatch):
     run = make_run(monkeypatch)
-    run._actors.self_play[1].down = True
-    run._stretch_lost(run._actors.self_play[1])
+    gone = run._actors.self_play[1]
+    gone.down = True
+    [playing, *_] = [call for call in run._supervisor.calls if call.method == "play" and call.role is gone]
+    playing.lost()
     assert [call.args for call in run._supervisor.calls if call.method == "use_actors"][-1] == (1,)
     run._monitor.use_actors.assert_called_with(1)

@@ -9,7 +9,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DECLARED = {re.match(r"[\w-]+", line)[0].lower(): line for line in PROJECT["dependencies"]}
-DISTRIBUTIONS = {"yaml": "pyyaml", "PIL": "pillow", "pyspiel": "open_spiel", "ale_py": "ale-py"}
+DISTRIBUTIONS = {
+    "yaml": "pyyaml",
+    "PIL": "pillow",
+    "pyspiel": "open_spiel",
+    "ale_py": "ale-py",
+    "pydantic_core": "pydantic",
+}
 """Where a module is not called as its distribution is, or comes with another one, which cannot do without it."""
 
 

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_reanalysis_of_another_start_explores_with_other_noise():
 
 
 def test_the_first_network_is_drawn_from_the_seed_of_the_run(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("muzero_ray.actors.trainer.ray.get_actor", lambda name: None)
+    monkeypatch.setattr("muzero_ray.actors.trainer.ray", MagicMock())
 
     def in_one_process(config: Config) -> Weights:
         snapshots: list = []
@@ -87,7 +88,9 @@ def test_the_first_network_is_drawn_from_the_seed_of_the_run(monkeypatch: pytest
         return snapshots[0].weights
 
     def in_an_actor(config: Config) -> Weights:
-        return Trainer(config, build.Agent(config).spec, "cpu", 1).state().weights
+        trainer = Trainer(config, build.Agent(config).spec, "cpu", 1)
+        trainer.start(None)
+        return trainer.state().weights
 
     seeds = (0, 1, 2)
     local, remote = ([make(tiny_config(seed=seed)) for seed in seeds] for make in (in_one_process, in_an_actor))

@@ -19,9 +19,12 @@ from muzero_ray.actors.replay_shards import make_store
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus
 from muzero_ray.core.types import ReanalyzeResult, Weights
+from muzero_ray.replay.ring import with_other_indices
 
 logger = logging.getLogger(__name__)
 
+_INDICES_OF_A_PROCESS = 2**40
+"""More than a buffer can give out while its process lives."""
 _INSERT = "insert"
 """What deliveries wait for; others wait for the turn of a consumer, by its name."""
 
@@ -43,11 +46,22 @@ class ReplayBufferActor:
         self._closed = False
         self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)  # by what they wait for
         self._started = asyncio.Event()
+        self._first_index = 0
 
-    async def start(self, state: dict[str, Any] | None) -> BufferStatus:
-        """Begins empty, or continues from a checkpoint's state. All other calls wait for it."""
+    async def start(self, state: dict[str, Any] | None, incarnation: int = 0) -> BufferStatus:
+        """Begins empty, or continues from a checkpoint's state. All other calls wait for it.
+
+        Args:
+            state: see `state`.
+            incarnation: how many processes of this buffer there were before in a run. An earlier one may have given out
+                indices in batches and requests whose answers are still to come, of states that came after the
+                checkpoint; this one gives out others, so that such answers reach no state.
+        """
+        self._first_index = incarnation * _INDICES_OF_A_PROCESS
+        held = await self._store.state() if state is None else state["buffer"]
+        if state is not None or incarnation > 0:
+            await self._store.load(with_other_indices(held, self._first_index))
         if state is not None:
-            await self._store.load(state["buffer"])
             self._limiter.load_state_dict(state["limiter"])
         status = await self.status()
         logger.info("started with %s of %s env steps", status.num_steps, status.env_steps)
@@ -143,7 +157,8 @@ class ReplayBufferActor:
         """What a checkpoint keeps: {"buffer": arrays by name, "limiter": numbers by name}."""
         await self._started.wait()
         limiter = self._limiter.state_dict()  # first: what shards store meanwhile has not been counted
-        return {"buffer": await self._store.state(), "limiter": limiter}
+        held = with_other_indices(await self._store.state(), -self._first_index)
+        return {"buffer": held, "limiter": limiter}
 
     async def alive(self) -> None:
         """Never answers: the call fails when this process dies, and so tells the head."""

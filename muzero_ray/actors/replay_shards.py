@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from muzero_ray.actors import names
@@ -213,7 +213,7 @@ class Shards:
         asked = {number: self._shards[number].ask.remote(*call) for number, call in calls.items()}
         try:
             told = await asyncio.gather(*(told for _, told in asked.values()))
-        except RayActorError as error:
+        except (RayActorError, OutOfMemoryError) as error:  # the latter where Ray killed it for want of memory
             logger.error("a shard was lost: %s; the replay buffer starts anew, with new ones", error)
             os._exit(1)  # not an exception: that would end the run
         for number, new in zip(asked, told, strict=True):

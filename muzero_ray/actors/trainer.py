@@ -1,6 +1,7 @@
 """The trainer actor: the learner, fed with batches asked for ahead, publishing what it learns."""
 
 import logging
+import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ class Trainer:
         self._staged_ahead = _BATCHES_PER_REQUEST if self._learner.works_ahead else 1
         self._buffer: Any = None  # both are looked up by `start`: this actor is created before them
         self._storage: Any = None
+        self._started = False
         self._published: ray.ObjectRef[Any] | None = None
         self._published_version: int | None = None
         self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
@@ -63,6 +65,7 @@ class Trainer:
         """Continues from a checkpoint's learner state, if there is one; publishes."""
         self._buffer = ray.get_actor(names.BUFFER)
         self._storage = ray.get_actor(names.STORAGE)
+        self._started = True
         if self._others is not None:
             self._others.start(state)
         if state is not None:
@@ -73,6 +76,7 @@ class Trainer:
 
     def train(self, seconds: float) -> TrainReport:
         """Trains for about so many seconds; a wait for batches counts."""
+        self._expect_start()
         began = time.perf_counter()
         first_step, training, finished = self._learner.training_steps, 0.0, False
         metrics: dict[str, float] = {}
@@ -151,10 +155,12 @@ class Trainer:
 
     def state(self) -> TrainerState:
         """What a checkpoint keeps."""
+        self._expect_start()
         return TrainerState(self._learner.training_steps, self._learner.to_bytes(), self._learner.weights())
 
     def publish(self) -> None:
         """Sends the weights to the storage, after those sent before: calls to it may overtake each other."""
+        self._expect_start()
         if self._published is not None:
             ray.wait([self._published], timeout=_PUBLISH_SECONDS)
         weights, target_weights = self._learner.weights(), self._learner.target_weights()
@@ -164,6 +170,16 @@ class Trainer:
         if self._fresh_values:
             chosen = target_weights if self._fresh_from_target else weights
             self._told.append(self._buffer.set_weights.remote(chosen))
+
+    def _expect_start(self) -> None:
+        """Ends this process if it was never told what to continue from.
+
+        Ray has then started it in place of one that died while nobody was calling it. The call fails as it would
+        have failed there, the head learns of the death, and no untrained weights pass for trained ones.
+        """
+        if not self._started:
+            logger.error("called before its start: the process before died unseen; ends, so that it is told")
+            os._exit(1)  # not an exception: that would end the run
 
     def __repr__(self) -> str:
         return "Trainer()"

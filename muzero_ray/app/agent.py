@@ -33,6 +33,16 @@ def open_agent(run: Path, which: str | None) -> tuple[Config, "Agent"]:
         GameLoadError: if the game cannot be made.
     """
     config, checkpoint = open_checkpoint(run, which)
+    return config, make_agent(config, checkpoint)
+
+
+def make_agent(config: Config, checkpoint: "Checkpoint") -> "Agent":
+    """The agent of a run with the weights of one of its checkpoints, ready to play.
+
+    Raises:
+        UserError: if the weights are of another game or network.
+        GameLoadError: if the game cannot be made.
+    """
     from muzero_ray.actors.build import Agent
 
     agent = Agent(config)
@@ -42,7 +52,7 @@ def open_agent(run: Path, which: str | None) -> tuple[Config, "Agent"]:
     except (ValueError, RuntimeError) as error:  # from the compiled engine, and from torch
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"{checkpoint.path}: its weights do not fit the game {config.game} and the network in {run}/config.yaml "
-            f"({reason}); has either changed since it was trained?"
+            f"{checkpoint.path}: its weights do not fit the game {config.game} and the network in the run's "
+            f"config.yaml ({reason}); has either changed since it was trained?"
         ) from error
-    return config, agent
+    return agent

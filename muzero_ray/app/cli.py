@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 # Before NumPy is imported anywhere: matrices here are small, and BLAS threads would only wait for each other,
 # and for the cores that other roles need. The trainer's threads are torch's (`system.trainer_threads`).
@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import tyro
 
 from muzero_ray.app import config_io
-from muzero_ray.app.agent import open_checkpoint
+from muzero_ray.app.agent import make_agent, open_agent, open_checkpoint
 from muzero_ray.app.boards.board_commands import gtp, play, uci
 from muzero_ray.app.boards.match import match
 from muzero_ray.app.boards.prove import prove
@@ -29,11 +29,9 @@ from muzero_ray.app.clean_output import stdout_kept_clean
 from muzero_ray.app.errors import UserError, did_you_mean, game_in_words
 from muzero_ray.app.invocation import PROGRAM
 from muzero_ray.app.reporting.status import status
+from muzero_ray.app.reporting.status_file import is_under_way
 from muzero_ray.app.request import read_request
-from muzero_ray.app.saving.run_folder import RunFolder, game_label
-
-if TYPE_CHECKING:
-    pass
+from muzero_ray.app.saving.run_folder import RunFolder, game_label, package_version
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,6 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
+        return 0
+    if words[0] == "--version":
+        print(f"{PROGRAM} {package_version(PROGRAM)}")
         return 0
     name, *rest = words
     try:
@@ -77,6 +78,12 @@ def train(argv: list[str]) -> int:
 
     if request.remote is not None:
         return run_training(request.config, *request.remote.fetch(request.config))
+    if request.run is not None and is_under_way(request.run.status):
+        # Two would write to one folder, and remove each other's checkpoints.
+        raise UserError(
+            f"{request.run.path}: wanted a run that has ended, got one that goes on; stop it first, by Ctrl-C, or wait "
+            f"for a minute if its machine was lost; `{PROGRAM} status {request.run.path}` tells"
+        )
     run = request.run or RunFolder.create(request.config.results, request.config.game)
     return run_training(request.config, run, request.checkpoint)
 
@@ -100,12 +107,11 @@ def evaluate(argv: list[str]) -> int:
         raise UserError(f"--episodes: wanted at least 1, got {chosen.episodes}")
     with stdout_kept_clean():
         config, checkpoint = open_checkpoint(chosen.run, chosen.checkpoint)
-        from muzero_ray.actors.build import Agent
         from muzero_ray.app.reporting.curve import describe
         from muzero_ray.core.rng import evaluation_seeds
         from muzero_ray.play.evaluation import evaluate as play_episodes
 
-        agent = Agent(config, checkpoint.weights())
+        agent = make_agent(config, checkpoint)
         if agent.spec.num_players == 2:
             raise UserError(
                 f"evaluate: wanted a game for one player, {game_label(config.game)} is for 2; "
@@ -158,12 +164,12 @@ def watch(argv: list[str]) -> int:
     if chosen.episode < 0:
         raise UserError(f"--episode: wanted at least 0, got {chosen.episode}")
     with stdout_kept_clean():
-        config, checkpoint = open_checkpoint(chosen.run, chosen.checkpoint)
+        config, agent = open_agent(chosen.run, chosen.checkpoint)
         from muzero_ray.app.reporting.video import record_video
 
         stem = chosen.output or RunFolder(chosen.run).video
         try:
-            path = record_video(config, checkpoint.weights(), stem, chosen.episode)
+            path = record_video(config, agent, stem, chosen.episode)
         except OSError as error:
             raise UserError(f"the video cannot be written: {error.strerror or error}; choose --output FILE") from error
     if path is None:
@@ -260,7 +266,7 @@ def _overview() -> str:
     lines = [f"usage: {PROGRAM} COMMAND [OPTIONS]", "", "MuZero, trained on your game with Ray.", ""]
     for name, command in COMMANDS.items():
         lines.append(f"  {name:<12} {(command.__doc__ or '').splitlines()[0]}")
-    return "\n".join([*lines, "", f"{PROGRAM} COMMAND --help says more."])
+    return "\n".join([*lines, "", f"{PROGRAM} COMMAND --help says more, {PROGRAM} --version which one this is."])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ and under `ray job submit`.
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from muzero_ray.app import gpu_shares
 from muzero_ray.app.errors import UserError
 from muzero_ray.core.config import Config, SystemConfig
 
+_ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 1.0
 _CALLS_REMEMBERED = "10000"
 """Of actors, for the dashboard, by a cluster of our own."""
@@ -85,6 +87,7 @@ def connect(config: Config) -> Cluster:
     if ray.is_initialized():  # by the program or notebook that called
         return _describe("", ours=False)
     address = config.system.address or os.environ.get("RAY_ADDRESS") or _launcher_address()
+    _expect_answer(address or "")
     try:
         if address:
             # Resources and dashboard are the cluster's own affair: Ray refuses to be told them here.
@@ -109,6 +112,30 @@ def connect(config: Config) -> Cluster:
             "or run without Ray: --num-actors 0"
         ) from error
     return _describe(context.dashboard_url or "", ours=not address, may_grow=bool(address))
+
+
+def _expect_answer(address: str) -> None:
+    """Refuses host:port where nobody listens, soon; Ray would try for minutes, and say so in its own logs.
+
+    Raises:
+        UserError: if nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():  # "auto", "local", ray://host:port: Ray's own affair
+        return
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            if time.monotonic() < deadline:  # its head may be about to start
+                time.sleep(_POLL_SECONDS)
+                continue
+            raise UserError(
+                f"system.address: wanted a Ray cluster's host:port, but nothing answers at {address} ({error}): see "
+                "whether it is up and can be reached from here, or leave out the address (and RAY_ADDRESS) to run here"
+            ) from error
+        return
 
 
 def gather(config: Config, cluster: Cluster, say: Callable[[str], None]) -> Cluster:

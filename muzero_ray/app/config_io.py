@@ -16,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from muzero_ray.app import options
-from muzero_ray.app.errors import UserError, did_you_mean
+from muzero_ray.app.errors import UserError
 from muzero_ray.app.saving.files import write_whole
 from muzero_ray.core.config import Config
 from muzero_ray.core.game_loader import shipped_folder
@@ -63,6 +63,9 @@ def game_file(game: str) -> ConfigFile:
     For a shipped game that is `configs/<game>.yaml`; for a game file, the YAML of the same name beside it
     or in a folder `configs` beside its folder; for all games of OpenSpiel, `configs/open_spiel.yaml`, and for
     all of Atari, `configs/atari.yaml`.
+
+    Raises:
+        UserError: if it cannot be read, or has a name under which it would not be found.
     """
     if game.endswith(".py"):
         source = Path(game)
@@ -79,6 +82,9 @@ def game_file(game: str) -> ConfigFile:
         if path.is_file():
             here = Path.cwd()
             return read_file(path.relative_to(here) if path.is_relative_to(here) else path)
+    for path in places:
+        if (misnamed := path.with_suffix(".yml")).is_file():
+            raise UserError(f"{misnamed}: wanted a name that ends in .yaml; name it {path.name}")
     return ConfigFile(None, {})
 
 
@@ -114,20 +120,6 @@ def resolved_with_origin(config: Config, file: ConfigFile, overrides: Iterable[s
     return [(key, _lookup(config.model_dump(), key), _origin(key, file, given)) for key in options.option_types()]
 
 
-def unknown_words(words: Iterable[str]) -> list[str]:
-    """Explains words of a command line that name no option, one mistake each."""
-    mistakes, option = [], False
-    for word in words:
-        if word.startswith("-"):
-            mistakes.append(f"{word}: no such option{_nearest(word.lstrip('-').partition('=')[0], _flag)}")
-        elif not option:
-            mistakes.append(
-                f"{word}: belongs to no option; switches take no value: --evaluate.video, --evaluate.no-video"
-            )
-        option = word.startswith("-") and "=" not in word
-    return mistakes
-
-
 def write_config(path: Path, config: Config) -> None:
     """Writes every option, so that a later version with other defaults reads the same.
 
@@ -147,12 +139,15 @@ def read_config(path: Path) -> Config:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key that is written twice is an error, not a surprise."""
+    """Safe YAML in which a key that is written twice, or is no name, is an error, not a surprise."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                problem = f"wanted an option's name, got {_brief(key)}"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"{key} is written twice", problem_mark=key_node.start_mark)
             seen.add(key)
@@ -209,15 +204,15 @@ def _mistakes(
             return mistakes + [text for text in misfits(config) if not any(name in text for name in taken_out)]
         for entry in found:
             key = _dotted(entry["loc"])
-            for text in _explain(key, entry, overrides):
+            for text in _explain(entry):
                 if not any(name in text for name in taken_out):
-                    mistakes.append(f"{_name(key, overrides)}{text}{_place(key, file, overrides)}")
+                    about = _blamed(key, text, overrides)
+                    mistakes.append(f"{_name(about, overrides)}{text}{_place(about, file, overrides)}")
         if any(not entry["loc"] for entry in found):
             return mistakes
         for entry in found:
-            key = _dotted(entry["loc"])
-            taken_out.append(key)
-            _take_out(merged, key)
+            taken_out.append(_dotted(entry["loc"]))
+            _take_out(merged, entry["loc"])
 
 
 _WANTED = {
@@ -226,6 +221,7 @@ _WANTED = {
     "less_than_equal": "at most {le}",
     "less_than": "less than {lt}",
     "literal_error": "{expected}",
+    "finite_number": "a finite number",
     "int_": "a whole number",
     "float_": "a number",
     "bool_": "true or false",
@@ -238,30 +234,42 @@ _WANTED = {
 """What was wanted, by the beginning of pydantic's name for the mistake."""
 
 
-def _explain(key: str, entry: Any, overrides: Mapping[str, Any]) -> list[str]:
+def _explain(entry: Any) -> list[str]:
     """What is wrong, in words: several sentences where a check of combinations found several."""
     kind, got = entry["type"], entry["input"]
     if kind == "value_error":
-        return str(entry["ctx"]["error"]).split("; ")
+        return list(entry["ctx"]["error"].args)
     if kind == "extra_forbidden":
-        return [f"no such option{_nearest(key, _flag if key in overrides else str)}"]
+        return [_explain_unknown(entry["loc"], got)]
     for beginning, wanted in _WANTED.items():
         if kind.startswith(beginning):
-            return [f"wanted {wanted.format(**entry.get('ctx', {}))}, got {_brief(got)}"]
+            told = f"wanted {wanted.format(**entry.get('ctx', {}))}, got {_brief(got)}"
+            return [f"{told}; {_ON_TRUTH}" if isinstance(got, bool) else told]
     return [f"{entry['msg']}, got {_brief(got)}"]
 
 
-def _nearest(key: str, shown: Callable[[str], str]) -> str:
-    sections = [] if shown is _flag else list(Config.model_fields)
-    return did_you_mean(shown(key), [shown(name) for name in [*options.option_types(), *sections]])
+_ON_TRUTH = "yes, no, on and off without quotes are true and false in YAML"
 
 
-def _flag(key: str) -> str:
-    return "--" + key.replace("_", "-")
+def _explain_unknown(place: tuple[int | str, ...], got: Any) -> str:
+    """What is wrong with a name that a file should not have, at a place in pydantic's sense."""
+    key = _dotted(place)
+    if place == (key,) and key in options.option_types():  # a dot in the name itself
+        section, _, name = key.rpartition(".")
+        advice = f'write "{section}:" and below it, indented, "{name}: {_brief(got)}"'
+        return f'wanted it indented below "{section}:", got a dotted name; {advice}'
+    near = options.nearest(key, [] if "." in key else list(Config.model_fields))
+    return "no such option" + (f"; did you mean {near}?" if near else "")
+
+
+def _blamed(key: str, text: str, overrides: Mapping[str, Any]) -> str:
+    """What a mistake is told by: of a section's options that its sentence names, one that the command line said."""
+    own = [option for option in overrides if option.startswith(f"{key}.")]
+    return next((option for option in own if re.search(rf"\b{option.rpartition('.')[2]}\b", text)), key)
 
 
 def _name(key: str, overrides: Mapping[str, Any]) -> str:
-    return f"{_flag(key) if key in overrides else key}: " if key else ""
+    return f"{options.flag(key) if key in overrides else key}: " if key else ""
 
 
 def _place(key: str, file: Path | None, overrides: Mapping[str, Any]) -> str:
@@ -273,10 +281,11 @@ def _dotted(place: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in place if not isinstance(part, int))
 
 
-def _take_out(values: dict[str, Any], key: str) -> None:
-    section, _, name = key.rpartition(".")
-    target = _lookup(values, section) if section else values
-    target.pop(name, None)
+def _take_out(values: dict[str, Any], place: tuple[int | str, ...]) -> None:
+    *sections, name = (part for part in place if isinstance(part, str))
+    for section in sections:
+        values = values[section]
+    values.pop(name, None)
 
 
 def _lookup(values: dict[str, Any], key: str) -> Any:

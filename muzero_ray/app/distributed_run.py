@@ -4,7 +4,6 @@ Nothing here computes. Each actor's answer leads to its next call; what flows be
 references. See `topology.py` for the picture.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -18,13 +17,13 @@ from muzero_ray.actors.logs import Logs
 from muzero_ray.actors.memory import Memory, measure
 from muzero_ray.app.cluster import Cluster, Plan
 from muzero_ray.app.memory_watch import MemoryWatch
+from muzero_ray.app.play_flow import PlayFlow
 from muzero_ray.app.reporting.monitor import Monitor
 from muzero_ray.app.saving.snapshot import Snapshot
-from muzero_ray.app.supervisor import Role, Supervisor
+from muzero_ray.app.supervisor import Role, Supervisor, nothing
 from muzero_ray.app.topology import launch
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import (
-    BufferStatus,
     EvaluationReport,
     Pairing,
     ReanalyzeReport,
@@ -32,7 +31,7 @@ from muzero_ray.core.reports import (
     TrainerState,
     TrainReport,
 )
-from muzero_ray.core.types import SelfPlayReport, Weights
+from muzero_ray.core.types import Weights
 
 _STRETCH_SECONDS = 1.0
 """Length of one call of the trainer and of reanalysis; two are kept queued, so that neither idles between."""
@@ -73,31 +72,25 @@ class DistributedRun:
         self._supervisor = Supervisor(
             system.max_restarts, system.stall_seconds, monitor.trouble, forgive_seconds=system.checkpoint_seconds
         )
-        self._planned_actors = plan.num_actors
         self._memory_watch = MemoryWatch(config.system.memory_fraction)
-        self._buffer_bytes = 0
         self._actors = launch(config, plan, logs)
+        env_steps = snapshot.env_steps if snapshot else 0
+        self._playing = PlayFlow(config, self._actors, self._supervisor, monitor, plan.num_actors, env_steps)
         monitor.watch_actors(lambda: self._supervisor.health(self._begun()))
         self._starts = dict(snapshot.starts) if snapshot else {}
-        self._delivery = config.self_play.games_per_actor * config.self_play.segment_moves
-        self._env_steps = snapshot.env_steps if snapshot else 0
         self._training_steps = 0
         self._buffer_restored_at = 0  # training step
-        self._under_way: Counter[str] = Counter()  # stretches that are played, or wait for the buffer, by actor
-        self._intake_closed = False
         self._training_done = False
         self._pausing = False
         self._actors.buffer.restore = self._restore_buffer
         self._actors.trainer.restore = self._restore_trainer
         self._actors.storage.restore = self._restore_storage
-        for role in self._actors.self_play:
-            role.restore = partial(self._joined, role)
         self._start(snapshot)
 
     @property
     def env_steps(self) -> int:
         """Env steps in the buffer's count."""
-        return self._env_steps
+        return self._playing.env_steps
 
     @property
     def training_steps(self) -> int:
@@ -160,6 +153,7 @@ class DistributedRun:
     def pause(self, *, evaluating: bool = False) -> None:
         """Submits no more work, and cares no more for what is under way: only for snapshots, or evaluations."""
         self._pausing = True
+        self._playing.end()
         needed = {*names.STATE_HOLDERS, *((names.EVALUATOR,) if evaluating else ())}
         self._supervisor.leave([role for role in self._actors.roles if role.name not in needed])
         self._supervisor.forget("add", "train")
@@ -174,14 +168,14 @@ class DistributedRun:
             ray.shutdown()
 
     def _start(self, snapshot: Snapshot | None) -> None:
-        self._supervisor.submit(self._actors.storage, "start", self._starts, then=_nothing)
+        self._supervisor.submit(self._actors.storage, "start", self._starts, then=nothing)
         self._start_buffer(snapshot)
         learner = snapshot.learner if snapshot else None
         self._supervisor.submit(self._actors.trainer, "start", learner, then=self._trainer_started)
         # Nobody may be calling them, or only other actors, when they die: these calls fail, and tell.
         for role in (self._actors.buffer, self._actors.storage, self._actors.evaluator):
-            self._supervisor.submit(role, "alive", then=_nothing, endless=True)
-        self._supervisor.begin(self._actors.self_play)
+            self._supervisor.submit(role, "alive", then=nothing, endless=True)
+        self._playing.begin()
         for role in self._begun():
             self._supervisor.locate(role)
         self._keep_reanalyzing()
@@ -195,90 +189,9 @@ class DistributedRun:
         for _ in range(2):
             self._train()
 
-    # Self-play: play a stretch, deliver it, and play on when the buffer acknowledges.
-
     def _begun(self) -> list[Role]:
         """The actors without those of self-play that still wait for their first place."""
         return [role for role in self._actors.roles if not role.dispensable or role.incarnation > 0]
-
-    def _joined(self, role: Role) -> None:
-        """A self-play actor has begun, or begun again."""
-        count = self._tell_actors()
-        if count > self._planned_actors:
-            self._monitor.event(f"{role.name} plays: {count} self-play actors are at work")
-        self._fill(role)
-
-    def _tell_actors(self) -> int:
-        """Tells those who reckon with it how many self-play actors are at work."""
-        count = max(1, sum(not role.down for role in self._actors.self_play))
-        self._monitor.use_actors(count)
-        self._supervisor.submit(self._actors.buffer, "use_actors", count, then=_nothing, resend=False)
-        return count
-
-    def _keep_playing(self) -> None:
-        for role in self._actors.self_play:
-            self._fill(role)
-
-    def _fill(self, role: Role) -> None:
-        """Brings a self-play actor to `max_pending` stretches that are played or wait for the buffer."""
-        if not role.down:
-            for _ in range(self._config.system.max_pending - self._under_way[role.name]):
-                self._play(role)
-
-    def _play(self, role: Role) -> None:
-        # In the buffer's count: of what was played it leaves out what came again, or what was lost on its way.
-        planned = self._env_steps + self._under_way.total() * self._delivery
-        if planned < self._config.train.env_steps and not self._pausing:
-            self._under_way[role.name] += 1
-            # Not sent again if its process dies, which may never come back: whoever is there plays it instead.
-            self._supervisor.submit(
-                role, "play", then=partial(self._deliver, role), resend=False, lost=partial(self._stretch_lost, role)
-            )
-        else:
-            self._close_intake_if_spent()
-
-    def _deliver(self, role: Role, trajectories: ray.ObjectRef[Any], report: SelfPlayReport | None) -> None:
-        if report is None:  # no weights yet
-            self._stretch_done(role)
-            return
-        self._supervisor.answered(role, report.process)
-        self._monitor.self_play(report)
-
-        def acknowledged(status: BufferStatus) -> None:
-            self._buffer_told(status)
-            self._stretch_done(role)
-
-        # Not sent again if the buffer dies: what it held goes back to a snapshot, and is played anew.
-        delivery = [trajectories] if self._config.replay.shards > 1 else trajectories
-        lost = partial(self._stretch_lost, role)
-        self._supervisor.submit(
-            *(self._actors.buffer, "add", delivery, role.name), then=acknowledged, resend=False, endless=True, lost=lost
-        )
-
-    def _stretch_done(self, role: Role) -> None:
-        self._under_way[role.name] -= 1
-        if role.down:
-            self._keep_playing()
-        else:
-            self._play(role)
-
-    def _stretch_lost(self, role: Role) -> None:
-        """It died with its actor, or on its way to the buffer."""
-        self._under_way[role.name] -= 1
-        self._tell_actors()
-        self._keep_playing()
-
-    def _close_intake_if_spent(self) -> None:
-        spent = self._env_steps >= self._config.train.env_steps and not self._under_way.total()
-        if spent and not self._intake_closed:
-            self._intake_closed = True
-            self._supervisor.submit(self._actors.buffer, "close_intake", then=_nothing, resend=False)
-
-    def _buffer_told(self, status: BufferStatus) -> None:
-        # Its answers may overtake each other; only a restored buffer goes back.
-        self._env_steps = max(self._env_steps, status.env_steps)
-        self._buffer_bytes = status.memory_bytes
-        self._monitor.buffer(status)
 
     # Training and reanalysis: one stretch after another.
 
@@ -317,7 +230,7 @@ class DistributedRun:
                 self._supervisor.submit(role, _MEASURE, measure, then=told, resend=False, endless=True)
 
     def _memory_told(self, role: Role, memory: Memory) -> None:
-        held = self._buffer_bytes if role is self._actors.buffer else 0
+        held = self._playing.buffer_bytes if role is self._actors.buffer else 0
         decision = self._memory_watch.told(role.name, memory, held)
         self._monitor.memory(self._memory_watch.fullest)
         if decision.warning:
@@ -335,17 +248,14 @@ class DistributedRun:
 
     def _start_buffer(self, snapshot: Snapshot | None) -> None:
         state = {"buffer": snapshot.buffer, "limiter": snapshot.limiter} if snapshot else None
-        self._supervisor.submit(self._actors.buffer, "start", state, then=self._buffer_told)
+        buffer = self._actors.buffer
+        self._supervisor.submit(buffer, "start", state, buffer.incarnation, then=self._playing.buffer_told)
         self._buffer_restored_at = self._training_steps
 
     def _restore_buffer(self) -> None:
         snapshot = self._newest_snapshot()
         self._start_buffer(snapshot)
-        self._env_steps = snapshot.env_steps if snapshot else 0
-        self._intake_closed = False
-        self._tell_actors()
-        self._monitor.event(f"the buffer continues from env step {self._env_steps:,}")
-        self._keep_playing()
+        self._playing.buffer_restored(snapshot.env_steps if snapshot else 0)
         self._keep_reanalyzing()
 
     def _restore_trainer(self) -> None:
@@ -356,20 +266,16 @@ class DistributedRun:
         back = max(0, self._training_steps - newest)
         self._training_steps = newest
         learner = snapshot.learner if snapshot else None
-        self._supervisor.submit(self._actors.trainer, "start", learner, then=_nothing)
+        self._supervisor.submit(self._actors.trainer, "start", learner, then=nothing)
         if lost > 0 and not self._actors.buffer.down:
-            self._supervisor.submit(self._actors.buffer, "training_lost", lost, then=_nothing, resend=False)
+            self._supervisor.submit(self._actors.buffer, "training_lost", lost, then=nothing, resend=False)
         self._monitor.event(f"the trainer goes back by {back:,} training steps, and makes up for them")
 
     def _restore_storage(self) -> None:
         # As many starts as there can have been: each gives a seed of its own, and none may come twice.
         starts = {role.name: self._starts.get(role.name, 0) + role.starts for role in self._actors.roles}
-        self._supervisor.submit(self._actors.storage, "start", starts, then=_nothing)
-        self._supervisor.submit(self._actors.trainer, "publish", then=_nothing)
-
-
-def _nothing(_: Any) -> None:
-    """For calls whose answer says no more than that they were done."""
+        self._supervisor.submit(self._actors.storage, "start", starts, then=nothing)
+        self._supervisor.submit(self._actors.trainer, "publish", then=nothing)
 
 
 def _assemble(trainer: TrainerState, buffer: dict[str, Any], storage: dict[str, Any]) -> Snapshot:

@@ -56,11 +56,16 @@ def misfits(config: Config, spec: GameSpec) -> list[str]:
             "network.value_head: scalar needs a game that states its value_bounds, got none; "
             "state them in the game's spec, or choose categorical"
         )
-    resigns = config.self_play.resign_value is not None
-    if resigns and (spec.num_players != 2 or spec.value_bounds is None):
+    resign_value = config.self_play.resign_value
+    if resign_value is not None and (spec.num_players != 2 or spec.value_bounds is None):
         found.append(
             "self_play.resign_value: needs a game for two that states its value_bounds, got "
             f"{'one without' if spec.num_players == 2 else 'a game for one'}; set it to none"
+        )
+    elif resign_value is not None and spec.value_bounds is not None and resign_value >= -spec.value_bounds[0]:
+        found.append(
+            f"self_play.resign_value: wanted less than {-spec.value_bounds[0]}, for no value is below "
+            f"{spec.value_bounds[0]} (the game's value_bounds), got {resign_value}; set it to none to give up no game"
         )
     return found + _conv_misfits(config, spec) + _buffer_misfits(config, spec)
 

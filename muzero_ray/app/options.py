@@ -2,17 +2,22 @@
 
 tyro shows and reads them from a copy of the configuration's models in which every value is text, so that
 a wrong value can be refused together with all other mistakes, by `config_io`, rather than first and
-alone. Nothing here says what is valid.
+alone. What values are valid is not said here; words that belong to no option are explained.
 """
 
+import os
+import re
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import tyro
 from pydantic import BaseModel, Field, create_model
 
 from muzero_ray.core.config import Config
+from muzero_ray.core.game_loader import shipped_games
 
 NEWEST = "newest"
 """What `--resume` stands for when no run follows it."""
@@ -99,6 +104,109 @@ def option_types(model: type[BaseModel] = Config, prefix: str = "") -> dict[str,
         else:
             found[f"{prefix}{name}"] = info.annotation
     return found
+
+
+def flag(key: str) -> str:
+    """The word of a command line for an option.
+
+    >>> flag("self_play.noise_scale")
+    '--self-play.noise-scale'
+    """
+    return "--" + key.replace("_", "-")
+
+
+def nearest(key: str, others: Sequence[str] = ()) -> str | None:
+    """The option that an unknown name is most like: in a section, one of its own, or of the same name in another.
+
+    Args:
+        key: dotted.
+        others: names that may be meant besides.
+    """
+    section, _, name = key.rpartition(".")
+    known = list(option_types())
+    if section not in Config.model_fields:
+        near = get_close_matches(key, [*known, *others], n=1, cutoff=0.6)
+        return near[0] if near else None
+    own = [option.rpartition(".")[2] for option in known if option.startswith(f"{section}.")]
+    if near := get_close_matches(name, own, n=1, cutoff=0.6):
+        return f"{section}.{near[0]}"
+    return next((option for option in known if option.endswith(f".{name}")), None)
+
+
+def explain_unknown(words: Sequence[str], line: Sequence[str] = ()) -> list[str]:
+    """Explains words of a command line that name no option, one mistake each.
+
+    Args:
+        words: as they came.
+        line: the whole command line, which tells what they follow.
+    """
+    mistakes, option = [], False
+    too_many = _too_many(line)
+    for word in words:
+        if _is_flag(word):
+            near = nearest(word.lstrip("-").partition("=")[0].replace("-", "_"))
+            mistakes.append(f"{word}: no such option" + (f"; did you mean {flag(near)}?" if near else ""))
+        elif not option:
+            mistakes.append(f"{word}: {_misplaced(word, too_many.get(word))}")
+        option = _is_flag(word) and "=" not in word
+    return mistakes
+
+
+def _is_flag(word: str) -> bool:
+    """Whether this names an option; a negative number does not."""
+    return word.startswith("-") and not re.match(r"-[.\d]", word)
+
+
+def _too_many(line: Sequence[str]) -> dict[str, str]:
+    """The words that follow an option which takes no more of them, with its flag."""
+    found: dict[str, str] = {}
+    before, room = None, 0
+    for word in line:
+        if _is_flag(word):
+            before, equals, _ = word.partition("=")
+            room = _takes(before) - len(equals)
+        elif room > 0:
+            room -= 1
+        elif before is not None:
+            found.setdefault(word, before)
+    return found
+
+
+def _takes(word: str) -> int:
+    """How many values follow an option; one where it is not known."""
+    key = word.lstrip("-").replace("-", "_")
+    types_by_key = option_types()
+    if types_by_key.get(key, types_by_key.get(key.replace(".no_", "."))) is bool:
+        return 0
+    return 2 if get_origin(types_by_key.get(key)) is tuple else 1
+
+
+def _misplaced(word: str, before: str | None) -> str:
+    """What a word that belongs to no option may have been meant for."""
+    games = shipped_games()
+    if word in games or word.endswith(".py") or re.match("(gymnasium|open_spiel|atari):", word):
+        meant = f"--game {word}"
+    elif word.endswith((".yaml", ".yml")):
+        meant = f"--config {word}"
+    elif os.path.isfile(os.path.join(word, "config.yaml")):  # which, unlike Path, bears words that can be no path
+        meant = f"--resume {word}"
+    elif before is not None:
+        return f"is one too many: {_how_many(before)}"
+    elif near := get_close_matches(word, games, n=1, cutoff=0.6):
+        meant = f"--game {near[0]}"
+    else:
+        return "belongs to no option; write --OPTION VALUE"
+    return f"belongs to no option; did you mean {meant}?"
+
+
+def _how_many(word: str) -> str:
+    takes = _takes(word)
+    if takes == 0:
+        opposite = word.replace(".no-", ".") if ".no-" in word else word.replace(".", ".no-", 1)
+        return f"{word} is a switch without a value; its opposite is {opposite}"
+    if takes == 2:
+        return f"{word} takes two numbers"
+    return f"{word} takes one value; put quotes around one with blanks in it"
 
 
 def _text_model(

@@ -69,21 +69,23 @@ def read_request(argv: list[str], prog: str, description: str) -> RunRequest:
         file = remote.config_file()
     elif arguments.resume:
         run, checkpoint = _run_to_resume(arguments.resume, arguments.results, arguments.game)
-        file = config_io.read_file(run.config)
+        file = _where_it_lies(run, config_io.read_file(run.config), arguments.results if named else None)
     elif arguments.config:
         file = _with_game(config_io.read_file(Path(arguments.config)), arguments.game)
     else:
         file = config_io.game_file(arguments.game or DEFAULT_GAME)
+    if arguments.resume and arguments.game:
+        _refuse_another_game(arguments.resume, file, arguments.game)
     file = replace(file, values=_with_whole_path(file.values))
 
     given = options.parse(arguments.options, file.values, prog, description)
     values = _with_whole_path(given.values)
-    game = values.get("game") or file.values.get("game") or DEFAULT_GAME
-    spec, wrong_game = game_mistakes(str(game))
+    game = values.get("game", file.values.get("game"))
+    spec, wrong_game = game_mistakes(game if isinstance(game, str) else DEFAULT_GAME)  # what is no text is told below
     config = config_io.make_config(
         file,
         values,
-        [*config_io.unknown_words(given.unknown), *wrong_game],
+        [*options.explain_unknown(given.unknown, arguments.options), *wrong_game],
         lambda config: _all_misfits(config, spec) if spec else [],
     )
     if arguments.resume:
@@ -103,6 +105,11 @@ def _run_to_resume(resume: str, results: str | None, game: str | None) -> "tuple
         run = RunFolder.open(resume)
         return run, newest_checkpoint(run)
     results = results or DEFAULT_RESULTS
+    if is_uri(results):
+        raise UserError(
+            f"--results: wanted a local folder, got {results!r}; to go on from a run's copies name them, --resume "
+            f"{results}/GAME/DATE--TIME"
+        )
     for run in RunFolder.list_runs(results, game):
         if RunFolder.is_copy(run.path):
             logger.warning("passed over: %s holds a run's copies; --resume %s goes on from them", run.path, run.path)
@@ -115,6 +122,40 @@ def _run_to_resume(resume: str, results: str | None, game: str | None) -> "tuple
     raise UserError(
         f"no run{of_game} in {results} that could be resumed; name one with --resume RUN, or start one without --resume"
     )
+
+
+def _where_it_lies(run: RunFolder, file: ConfigFile, results: str | None) -> ConfigFile:
+    """The file of a run to be resumed, whose `results` are where its folder is: it may have been moved, or be started
+    from another folder than before.
+
+    Args:
+        run: to be resumed.
+        file: its configuration.
+        results: of the command line that names the run; another place would hold nothing of it.
+
+    Raises:
+        UserError: if they are elsewhere.
+    """
+    of_game = run.path.resolve().parent
+    if results is not None and Path(results).resolve() != of_game.parent:
+        raise UserError(f"--results: {run.path} goes on in its own folder, got {results}; leave out --results")
+    said = str(file.values.get("results", DEFAULT_RESULTS))
+    if of_game.name != _label_of(file) or Path(said).resolve() == of_game.parent:
+        return file
+    return replace(file, values={**file.values, "results": str(of_game.parent)})
+
+
+def _label_of(file: ConfigFile) -> str:
+    return game_label(str(file.values.get("game", DEFAULT_GAME)))
+
+
+def _refuse_another_game(resume: str, file: ConfigFile, game: str) -> None:
+    """Alone, before all other mistakes: whatever does not fit the other game is none of this run's."""
+    own = _label_of(file)
+    if own != game_label(game):
+        raise UserError(
+            f"--game: {resume} is of {own}, got {game}; leave out --game, or start a new run without --resume"
+        )
 
 
 def _with_whole_path(values: dict[str, Any]) -> dict[str, Any]:
@@ -140,7 +181,6 @@ def _with_game(file: ConfigFile, game: str | None) -> ConfigFile:
 def _refuse_what_is_fixed(before: Config, after: Config) -> None:
     """What the weights and the buffer depend on cannot change on the way."""
     fixed = {f"network.{name}": (value, getattr(after.network, name)) for name, value in before.network}
-    fixed["game"] = (game_label(before.game), game_label(after.game))
     fixed["train.consistency_weight > 0"] = (before.train.consistency_weight > 0, after.train.consistency_weight > 0)
     changed = [f"{key}: wanted {old!r}, got {new!r}" for key, (old, new) in fixed.items() if old != new]
     if changed:

@@ -20,7 +20,7 @@ from muzero_ray.app.saving.checkpoint_reader import Checkpoint
 from muzero_ray.app.saving.remote_copies import RemoteCopies, find_copies
 from muzero_ray.app.saving.run_folder import RunFolder
 from muzero_ray.app.session import Session
-from muzero_ray.app.start import one_process, over_ray, read_snapshot, say, say_protocol
+from muzero_ray.app.start import check_same_game, one_process, over_ray, read_snapshot, say, say_protocol
 from muzero_ray.app.stopping import StopRequest, Wish, stop_signals
 from muzero_ray.core.config import Config
 
@@ -76,6 +76,8 @@ def _start(
 ) -> Session:
     """Begins a run; `opened` holds what is to be closed after it, or after a start that fails half way."""
     snapshot = read_snapshot(resume) if resume else None
+    if resume and snapshot:
+        check_same_game(config, resume, snapshot)
     say(f"run folder       {folder.path}")
     say(f"watch it         tensorboard --logdir {config.results} --bind_all")
     if resume:
@@ -101,7 +103,8 @@ def _start(
             + ("" if resume else ", or choose another place with --results FOLDER")
         ) from error
     view = opened.enter_context(LiveView())
-    monitor = Monitor(config, curve, writer, view, resume.seconds if resume else 0.0, StatusFile(folder.status))
+    seconds, training_steps = (resume.seconds, resume.training_steps) if resume else (0.0, 0)
+    monitor = Monitor(config, curve, writer, view, seconds, StatusFile(folder.status), training_steps)
     active = make_run(monitor, snapshot)
     opened.callback(active.close)
     opened.callback(monitor.close)
@@ -109,4 +112,4 @@ def _start(
     if place is not None:
         copies = RemoteCopies(folder, place, config.system.keep_checkpoints)
         opened.callback(copies.close)
-    return Session(config, folder, active, monitor, curve, stop, protocol, copies)
+    return Session(config, folder, active, monitor, curve, stop, protocol, copies, resume)

@@ -17,7 +17,7 @@ from muzero_ray.app.reporting.curve import Curve
 from muzero_ray.app.reporting.monitor import Monitor
 from muzero_ray.app.reporting.results import Results
 from muzero_ray.app.saving.checkpoint import save_best, save_checkpoint
-from muzero_ray.app.saving.checkpoint_reader import CheckpointError, newest_checkpoint
+from muzero_ray.app.saving.checkpoint_reader import Checkpoint, CheckpointError, newest_checkpoint
 from muzero_ray.app.saving.remote_copies import RemoteCopies
 from muzero_ray.app.saving.run_folder import RunFolder
 from muzero_ray.app.saving.snapshot import Snapshot
@@ -48,6 +48,7 @@ class Session:
         stop: what its user wishes.
         protocol: in which it is played, in words.
         copies: of its checkpoints, if there are to be any.
+        resumed: the checkpoint that it continues from, if it does.
 
     Attributes:
         outcome: lines for the user, once the run has ended.
@@ -63,6 +64,7 @@ class Session:
         stop: StopRequest,
         protocol: str = "",
         copies: RemoteCopies | None = None,
+        resumed: Checkpoint | None = None,
     ) -> None:
         self._config = config
         self._copies = copies
@@ -75,6 +77,7 @@ class Session:
         self._evaluating = False
         self._saving = False
         self._written = False  # the newest checkpoint
+        self._newest = (resumed.env_steps, resumed.training_steps) if resumed else None
         self._all_saved = False  # what there was at the end
         self._saved_at = time.monotonic()
         evaluated = curve.evaluations[-1].env_steps if curve.evaluations else 0
@@ -167,7 +170,9 @@ class Session:
             )
             if self._copies:
                 self._copies.request()
-            if not self._written:
+            if self._written:
+                self._newest = (snapshot.env_steps, snapshot.training_steps)
+            else:
                 self._monitor.event(f"no checkpoint at training step {snapshot.training_steps}: see the warning above")
 
         self._active.take_snapshot(done)
@@ -194,12 +199,14 @@ class Session:
         spent = self._active.finished
         if spent:  # as if that had been wished: one press more is the next one
             self._answered = self._stop.wish = max(self._stop.wish, Wish.EVALUATE)
-        else:
-            if self._active.training_steps == 0:  # what nobody has trained needs no evaluation
-                self._stop.wish = max(self._stop.wish, Wish.SAVE)
-            self._active.pause(evaluating=self._stop.wish < Wish.SAVE)
+        elif self._active.training_steps == 0:  # what nobody has trained needs no evaluation
+            self._stop.wish = max(self._stop.wish, Wish.SAVE)
+        self._active.pause(evaluating=self._stop.wish < Wish.SAVE)
         self._answer()
-        saved = self._save_last(self._config.system.stall_seconds)
+        if spent and not self._saving and self._newest == (self._active.env_steps, self._active.training_steps):
+            saved = self._all_saved = True  # everything has been told by now, and nothing of it is new
+        else:
+            saved = self._save_last(self._config.system.stall_seconds)
         evaluated = self._evaluate_finally()
         summary = self._write_summary(finished=spent and evaluated)
         if evaluated:

@@ -6,7 +6,7 @@ somebody to watch it. What the run then does is `session`.
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
 from muzero_ray.actors import build
@@ -24,6 +24,7 @@ from muzero_ray.app.saving.snapshot import Snapshot
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import EvaluationReport, Pairing
 from muzero_ray.core.types import Weights
+from muzero_ray.replay.ring import check_states
 
 
 class Run(Protocol):
@@ -131,5 +132,23 @@ def read_snapshot(checkpoint: Checkpoint) -> Snapshot:
     )
 
 
+def check_same_game(config: Config, checkpoint: Checkpoint, snapshot: Snapshot) -> None:
+    """Refuses to continue with a game that has other observations or actions than when it was stored.
+
+    Raises:
+        UserError: if it has.
+    """
+    spec = build.game_spec(load_game(config.game))
+    try:
+        check_states(snapshot.buffer, spec)
+    except ValueError as error:
+        raise UserError(
+            f"{checkpoint.path}: the game {config.game} has changed since ({error}); bring back what it was, "
+            "or start a new run"
+        ) from error
+
+
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """Tells the user; a run is worth more than what is told of it where that cannot be written."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)

@@ -20,10 +20,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 
 from muzero_ray.app.errors import RunFailed
 from muzero_ray.app.reporting.status_file import ActorHealth
+
+_PROCESS_GONE = (RayActorError, WorkerCrashedError, OutOfMemoryError)
+"""What calls fail with whose process died: the last where Ray killed it for want of memory."""
 
 _RETRY_SECONDS = 0.5
 _RESTART_SECONDS = 120.0
@@ -33,8 +36,6 @@ _NEW_NODE_SECONDS = 900.0
 _RARE_SECONDS = 5.0
 """Between two questions whether a process is there that has been waited for for long."""
 _LONGEST_BACK_OFF_SECONDS = 30.0
-_MAX_COLLATERAL = 240
-"""Calls of one actor that may fail in a row because of *another* actor: two minutes of trying."""
 
 
 @dataclass
@@ -56,7 +57,6 @@ class Role:
     process: int = 0  # number of the newest process that has answered, where answers say it
     answered_as: int = 0  # which incarnation that is
     held_back: list["_Call"] = field(default_factory=list)  # while it is down
-    collateral: int = 0
 
 
 @dataclass(eq=False)
@@ -71,6 +71,7 @@ class _Call:
     refs: Sequence[ray.ObjectRef[Any]] = ()
     incarnation: int = 0
     sent_at: float = 0.0
+    hindered_since: float = math.inf  # by the absence of another actor
     overdue_told: bool = False
     forgotten: bool = False
 
@@ -240,15 +241,14 @@ class Supervisor:
         try:
             value = ray.get(ref)
         except RayTaskError as error:
-            if not isinstance(error, RayActorError | ObjectLostError):
+            if not isinstance(error, (*_PROCESS_GONE, ObjectLostError)):
                 raise RunFailed(call.role.name, call.method, error.cause or error, gone=False) from error
             self._retry_collateral(call, error)
-        except (RayActorError, WorkerCrashedError) as error:
+        except _PROCESS_GONE as error:
             self._process_died(call, error)
         except ObjectLostError as error:  # on its way: its node was lost
             self._retry_collateral(call, error)
         else:
-            call.role.collateral = 0
             self._open.remove(call)
             call.then(*call.refs[:-1], value)
 
@@ -260,9 +260,10 @@ class Supervisor:
         if not call.resend and isinstance(error, ObjectLostError):
             self._later(_RETRY_SECONDS, lambda: self._give_up(call))
             return
-        call.role.collateral += 1
-        if call.role.collateral > _MAX_COLLATERAL:
-            raise RunFailed(call.role.name, call.method, error) from error
+        now = time.monotonic()
+        call.hindered_since = min(call.hindered_since, now)
+        if now - call.hindered_since > _NEW_NODE_SECONDS:  # so long may the other one take to come back
+            raise RunFailed(call.role.name, call.method, error, gone=False) from error
         self._later(_RETRY_SECONDS, lambda: self._send(call))
 
     def _process_died(self, call: _Call, error: Exception) -> None:
@@ -277,6 +278,7 @@ class Supervisor:
                 f"{self._max_restarts} are forgiven)"
             )
             self._await_process(role)
+        call.hindered_since = math.inf
         if call.resend:
             self._send(call)  # held back while the role is down
         else:
@@ -305,14 +307,15 @@ class Supervisor:
         def answered(ref: ray.ObjectRef[Any]) -> None:
             try:
                 ray.get(ref)
-            except (RayActorError, WorkerCrashedError) as error:
+            except _PROCESS_GONE as error:
                 if role.left:
                     return
                 waited = time.monotonic() - began
                 too_long = waited > (_NEW_NODE_SECONDS if self._lost_its_node(role) else _RESTART_SECONDS)
                 if getattr(error, "actor_init_failed", False) or (too_long and not role.dispensable):
                     raise RunFailed(role.name, "its restart", error) from error
-                role.starts += 1  # it may have died as it started
+                if not self._lost_its_node(role):
+                    role.starts += 1  # it may have died as it started
                 self._later(_RETRY_SECONDS if waited < _RESTART_SECONDS else _RARE_SECONDS, ask)
             else:
                 self._give_work_again(role)
@@ -388,3 +391,7 @@ class Supervisor:
 def _node_of(actor: Any) -> str:
     """Runs in the actor's process."""
     return ray.get_runtime_context().get_node_id()
+
+
+def nothing(_: Any) -> None:
+    """For calls whose answer says no more than that they were done."""

@@ -10,15 +10,44 @@ named; "MuZero" is arXiv:1911.08265, "Gumbel MuZero" is Danihelka et al., ICLR 2
 """
 
 import math
-from typing import Literal, Self
+from typing import Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticKnownError
+
+_MOST_BINS = 100_000
+"""How often a support may hold its spacing; 600 times in MuZero."""
+_LARGEST_LAYER = 65_536
+"""Width beyond which one layer alone has weights of 17 GB."""
+_DEEPEST_TOWER = 1_000
+"""Residual blocks one after another; 16 in MuZero."""
+
+
+class _Problems(ValueError):
+    """Several at once; `args` has them one by one."""
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.args))
 
 
 class Section(BaseModel):
-    """A group of options: frozen, strict about types, and closed to unknown keys."""
+    """A group of options: frozen, strict about types, closed to unknown keys, and with numbers that are finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuses what Python, and with it pydantic, takes for 1 and 0: YAML reads `yes` and `off` so."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        parts, kinds = value if isinstance(value, list | tuple) else [value], (kind, *get_args(kind))
+        if any(isinstance(part, bool) for part in parts) and (int in kinds or float in kinds):
+            raise PydanticKnownError(
+                "tuple_type" if get_origin(kind) is tuple else "int_type" if int in kinds else "float_type"
+            )
+        return value
 
 
 class SearchConfig(Section):
@@ -65,26 +94,26 @@ class NetworkConfig(Section):
     normalize_observations: bool = True
     """Whether floats are shifted and scaled to mean 0 and standard deviation 1 of all observations trained on so
     far, and clipped to +-5; off leaves them as they are. Frames (uint8) are divided by 255 in any case instead."""
-    latent_size: int = Field(64, ge=2)
+    latent_size: int = Field(64, ge=2, le=_LARGEST_LAYER)
     """"mlp": size of the latent state."""
-    hidden_size: int = Field(128, ge=1)
+    hidden_size: int = Field(128, ge=1, le=_LARGEST_LAYER)
     """"mlp": width of the hidden layers of representation and dynamics."""
-    head_size: int = Field(128, ge=1)
+    head_size: int = Field(128, ge=1, le=_LARGEST_LAYER)
     """Width of the hidden layer that reward, value and policy share ("conv", "image": reward and value, or one each
     with a value prefix)."""
-    channels: int = Field(32, ge=1)
+    channels: int = Field(32, ge=1, le=_LARGEST_LAYER)
     """"conv", "image": planes of the latent state and of every layer (MuZero: 256, EfficientZero: 64)."""
-    blocks: int = Field(2, ge=1)
+    blocks: int = Field(2, ge=1, le=_DEEPEST_TOWER)
     """"conv", "image": residual blocks of the representation, and of the dynamics (MuZero: 16, EfficientZero: 1).
     "image" has 2, 3 and 3 more, or so many if these are fewer, on the way down to the board."""
-    dynamics_blocks: int | None = Field(None, ge=0)
+    dynamics_blocks: int | None = Field(None, ge=0, le=_DEEPEST_TOWER)
     """"conv", "image": residual blocks of the dynamics; none: as many as `blocks`. A move changes little of a board,
     and the dynamics is what a search asks."""
     value_prefix_steps: int = Field(0, ge=0)
     """"conv", "image": 0: each reward is predicted by itself (MuZero). Else sums of rewards are, which an LSTM adds up
     and which start anew after so many steps (EfficientZero: 5): when a reward falls is often hard to tell, that it
     falls is not. `reward_support` must have room for the sums."""
-    value_prefix_size: int = Field(512, ge=1)
+    value_prefix_size: int = Field(512, ge=1, le=_LARGEST_LAYER)
     """Width of that LSTM."""
     value_head: Literal["categorical", "scalar"] = "categorical"
     """"categorical": a distribution over `value_support`; "scalar": one number within the game's value bounds."""
@@ -106,13 +135,23 @@ class NetworkConfig(Section):
             )
         return self
 
+    @field_validator("value_support", "reward_support")
+    @classmethod
+    def _bounds_rise(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        if not bounds[0] < bounds[1]:
+            raise ValueError(f"wanted the lower number first, then a higher one, got {bounds[0]} and {bounds[1]}")
+        return bounds
+
     @model_validator(mode="after")
     def _supports_are_whole(self) -> Self:
         for name in ("value_support", "reward_support"):
             low, high = getattr(self, name)
             bins = (high - low) / self.support_spacing
-            if not low < high:
-                raise ValueError(f"{name} must rise, got {low} to {high}")
+            if bins > _MOST_BINS:
+                raise ValueError(
+                    f"{name} from {low} to {high} is {bins:,.0f} times support_spacing {self.support_spacing}, wanted "
+                    f"at most {_MOST_BINS:,}; choose a wider spacing or narrower bounds"
+                )
             if not math.isclose(bins, round(bins), abs_tol=1e-6):
                 raise ValueError(
                     f"{name} from {low} to {high} is no whole number of support_spacing {self.support_spacing}"
@@ -123,7 +162,7 @@ class NetworkConfig(Section):
 class SelfPlayConfig(Section):
     """Generating games."""
 
-    games_per_actor: int = Field(32, ge=1)
+    games_per_actor: int = Field(32, ge=1, le=65_536)
     """Games that one actor plays at once, with one batched search per move."""
     num_gpus: float = Field(0.0, ge=0, le=1)
     """Share of a GPU that each actor takes, on which its network then works. 0: on the CPU, where small networks are
@@ -131,7 +170,7 @@ class SelfPlayConfig(Section):
     groups: int = Field(1, ge=1)
     """Groups into which an actor's games are divided, each with a search and a thread of its own. With two, the GPU
     works for one while the other's trees are searched and its games are stepped."""
-    segment_moves: int = Field(16, ge=1)
+    segment_moves: int = Field(16, ge=1, le=10_000)
     """Moves of every game between two deliveries to the replay buffer (and two looks for newer weights)."""
     noise_scale: tuple[float, float] = (0.0, 1.0)
     """Exploration noise of an actor's first and last game, the others evenly between: factor on the
@@ -146,13 +185,20 @@ class SelfPlayConfig(Section):
     """Moves after which the most visited action is always played; none: never (MuZero: 30 for boards)."""
     sampled_moves: int = Field(0, ge=0)
     """"gumbel" only: opening moves drawn from the improved policy rather than chosen, for variety in board games."""
-    random_opening_moves: int = Field(0, ge=0)
+    random_opening_moves: int = Field(0, ge=0, le=10_000)
     """A game starts after 0 to so many random moves, each number equally likely; they are not learnt from."""
     resign_value: float | None = Field(None, gt=0)
     """Two players: a game is given up where the search says that the player to move is worth less than minus this;
     none: never (AlphaZero chose it so that fewer than 5 in 100 given up games could have been held)."""
     resign_exempt: float = Field(0.1, ge=0, le=1)
     """Share of the games that are never given up, which tell how many of the others were so falsely."""
+
+    @field_validator("noise_scale", "temperature")
+    @classmethod
+    def _no_end_is_negative(cls, ends: tuple[float, float]) -> tuple[float, float]:
+        if min(ends) < 0:
+            raise ValueError(f"wanted two numbers of at least 0, got {ends[0]} and {ends[1]}")
+        return ends
 
 
 class ReplayConfig(Section):
@@ -187,12 +233,12 @@ class TrainConfig(Section):
     """Budget of the run: transitions played in all."""
     discount: float = Field(0.997, gt=0, le=1)
     """Weight of a reward one step later (MuZero: 0.997 for Atari, 1 for boards)."""
-    batch_size: int = Field(256, ge=1)
+    batch_size: int = Field(256, ge=1, le=1_000_000)
     """Windows per training step, of all ranks together."""
     num_gpus: int = Field(1, ge=1)
     """Trainer ranks: processes that train one network together, each on its own share of every batch. One GPU each
     where the trainer runs on GPUs; on CPUs they are for tests."""
-    unroll_steps: int = Field(5, ge=1)
+    unroll_steps: int = Field(5, ge=1, le=1_000)
     """Steps that the model is unrolled in training, K (MuZero: 5)."""
     td_steps: int = Field(10, ge=1)
     """Rewards added up before a value target bootstraps (MuZero: 10 for Atari); the game's length: none does."""
@@ -244,9 +290,9 @@ class ReanalyzeConfig(Section):
     fresh_values: bool = True
     """Whether value targets bootstrap from the network's present value of the state reached, rather than from the
     value that its last search found, which may be thousands of training steps old."""
-    batch_size: int = Field(256, ge=1)
+    batch_size: int = Field(256, ge=1, le=1_000_000)
     """Positions searched at once."""
-    num_simulations: int | None = Field(None, ge=1)
+    num_simulations: int | None = Field(None, ge=1, le=100_000)
     """Simulations for each; none: as in self-play."""
     noise_scale: float = Field(1.0, ge=0)
     """Exploration noise of these searches; see `self_play.noise_scale`."""
@@ -261,11 +307,11 @@ class EvaluateConfig(Section):
 
     interval: int = Field(10_000, ge=1)
     """Env steps between two evaluations."""
-    episodes: int = Field(20, ge=1)
+    episodes: int = Field(20, ge=1, le=1_000_000)
     """Episodes of each."""
-    final_episodes: int = Field(100, ge=1)
+    final_episodes: int = Field(100, ge=1, le=1_000_000)
     """Episodes of the last evaluation, and of `muzero-ray evaluate`."""
-    num_simulations: int | None = Field(None, ge=1)
+    num_simulations: int | None = Field(None, ge=1, le=100_000)
     """Simulations per move; none: as in self-play."""
     opponents: str = "random"
     """Two players: whom the agent meets besides its earlier selves, named as for `muzero-ray match`, with commas
@@ -292,7 +338,7 @@ class SystemConfig(Section):
     """Whether the trainer compiles the network and its loss (`torch.compile`), for a minute or two at the start, and on
     one GPU records its step as a CUDA graph. auto: on GPUs; on CPUs it made nothing faster. Where it fails, the reason
     is printed and training goes on without."""
-    trainer_threads: int = Field(1, ge=1)
+    trainer_threads: int = Field(1, ge=1, le=1_024)
     """CPU threads of the trainer. A small network is fastest with one: threads wait for each other at every layer."""
     prefetch: int = Field(2, ge=1)
     """Requests for batches that are on their way before they are needed."""
@@ -325,6 +371,13 @@ class SystemConfig(Section):
     """Crashes of one actor's process in a row that are forgiven, with longer and longer waits between them; the next
     one ends the run. An actor that has worked for `checkpoint_seconds` since its last crash begins anew with them."""
 
+    @field_validator("copy_checkpoints_to")
+    @classmethod
+    def _copies_have_a_place(cls, place: str | None) -> str | None:
+        if place is not None and not place.strip():
+            raise ValueError(f"wanted a folder or an address, got {place!r}; none copies nowhere")
+        return place
+
 
 class Config(Section):
     """Everything about a run."""
@@ -349,6 +402,17 @@ class Config(Section):
     reanalyze: ReanalyzeConfig = ReanalyzeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     system: SystemConfig = SystemConfig()
+
+    @field_validator("results")
+    @classmethod
+    def _results_are_local(cls, results: str) -> str:
+        if "://" in results:
+            advice = "use --system.copy-checkpoints-to for cloud storage"
+        elif not results.strip():
+            advice = ". is the working folder"
+        else:
+            return results
+        raise ValueError(f"wanted a local folder, got {results!r}; {advice}")
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> Self:
@@ -394,7 +458,7 @@ class Config(Section):
                 f"train.learning_rate ({self.train.learning_rate})"
             )
         if problems:
-            raise ValueError("; ".join(problems))
+            raise _Problems(*problems)
         return self
 
     @property

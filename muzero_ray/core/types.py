@@ -38,6 +38,7 @@ class Trajectory:
     seed: int  # with which the game was reset
     game_id: int  # unique within a run
     first_step: int  # transitions of the same game before this piece
+    resigned: bool = False  # truncated, as a player gave up: `final_value` is the outcome, and no estimate
 
     @property
     def num_steps(self) -> int:
@@ -70,6 +71,8 @@ class Trajectory:
                 raise ValueError(f"{where}: {name} must be finite, is not at step {self.first_step + bad}")
         if self.terminated and self.truncated:
             raise ValueError(f"{where}: a game is terminated or truncated, not both")
+        if self.resigned and not self.truncated:
+            raise ValueError(f"{where}: a game that was resigned is truncated")
         if not np.isfinite(self.final_value):
             raise ValueError(f"{where}: final_value must be finite, got {self.final_value}")
         if not np.allclose(self.search_policies.sum(axis=1), 1.0, atol=1e-3):

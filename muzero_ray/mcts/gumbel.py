@@ -102,7 +102,9 @@ def gumbel_search(
         gumbel = np.take_along_axis(gumbel, tree.candidates[:, ROOT], axis=1)
         priors = softmax(root_logits)
         kept = np.take_along_axis(priors, tree.candidates[:, ROOT], axis=1).sum(axis=1)
-        rests = np.maximum(0.0, 1.0 - kept) / kept  # rounding may leave a little more than 1
+        left_out = priors.copy()  # to be added up: 1 - kept may be a rounding error, which logits far apart make large
+        np.put_along_axis(left_out, tree.candidates[:, ROOT].astype(np.int64), 0.0, axis=1)
+        rests = left_out.sum(axis=1) / kept
     policies = np.empty((size, tree.num_candidates), np.float64)
     rule = tuple(kernels.GumbelRule(NORMALIZATIONS[q_normalization], float(q_floor), float(c_visit), float(c_scale)))
 

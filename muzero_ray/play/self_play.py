@@ -72,9 +72,9 @@ class SelfPlayer:
     ) -> None:
         self._planner = planner
         self._model = model
-        self._noise_scale = np.linspace(*noise_scale, num_games, dtype=np.float32)
+        self._noise_scale = _ladder(*noise_scale, num_games)
         self._renewal = 1.0 / noise_moves
-        self._temperature = np.linspace(*temperature, num_games, dtype=np.float32)
+        self._temperature = _ladder(*temperature, num_games)
         self._temperature_moves = temperature_moves
         self._sampled_moves = sampled_moves
         self._random_opening_moves = random_opening_moves
@@ -156,7 +156,7 @@ class SelfPlayer:
                     last_states[len(pieces)] = self._stacks.stacked[row].copy()
                 final_value = self._resign(row, segment.to_play[row, move]) if resigned else 0.0
                 piece = self._take_piece(segment, row, move + 1, terminated=terminated, truncated=not terminated)
-                pieces.append(replace(piece, final_value=final_value))
+                pieces.append(replace(piece, final_value=final_value, resigned=resigned))
                 episodes.append(self._episode(row, truncated=not terminated and not resigned))
                 if self._resignations is not None:
                     self._resignations.end(row, float(self._returns[row]), resigned)
@@ -315,6 +315,11 @@ class SelfPlayer:
             values = self._model.initial(last, num_nodes=1).values
             for i, value in zip(chosen, values.tolist(), strict=False):
                 pieces[i] = replace(pieces[i], final_value=value)
+
+
+def _ladder(first: float, last: float, count: int) -> np.ndarray:
+    """`[count]` numbers, evenly from first to last; one alone is the last: a game that plays alone has to explore."""
+    return np.linspace(first, last, count, dtype=np.float32) if count > 1 else np.array([last], np.float32)
 
 
 @dataclass

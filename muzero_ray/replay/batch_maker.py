@@ -10,7 +10,7 @@ import numpy as np
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.types import Batch
 from muzero_ray.replay.batching import Windows, make_windows
-from muzero_ray.replay.ring import TERMINATED, StateRing
+from muzero_ray.replay.ring import RESIGNED, TERMINATED, StateRing
 from muzero_ray.replay.stacking import StackedStates
 
 ValueFunction = Callable[[np.ndarray], np.ndarray]
@@ -107,10 +107,11 @@ class BatchMaker:
 
     def _values(self, slots: np.ndarray) -> np.ndarray:
         """What value targets bootstrap from: `[B, K + 1]` values of the states in as many slots."""
+        stored: np.ndarray = self._ring.states.root_values[slots]
         if self.value_function is None:
-            found: np.ndarray = self._ring.states.root_values[slots]
-            return found
-        return self.value_function(self._stacks.read(slots.ravel())).reshape(slots.shape)
+            return stored
+        fresh = self.value_function(self._stacks.read(slots.ravel())).reshape(slots.shape)
+        return np.where(self._ring.states.kinds[slots] == RESIGNED, stored, fresh)  # an outcome is no estimate
 
     def _observations(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """`observations`, `next_observations` and `frames` of a batch; `slots` of its windows are `[B, K + 1]`."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from muzero_ray.replay.ring import MOVE, TERMINATED, TRUNCATED, States
+from muzero_ray.replay.ring import MOVE, TERMINATED, States
 
 
 class Windows(NamedTuple):
@@ -102,7 +102,7 @@ def _step(states: States, windows: Windows, b: int, k: int, slot: int) -> tuple[
     if kind == MOVE:
         windows.actions[b, k] = states.actions[slot]
         windows.target_rewards[b, k] = states.rewards[slot]
-    if kind != TRUNCATED:
+    if kind in (MOVE, TERMINATED):
         windows.reward_mask[b, k] = 1
     following = _successor(states, slot)
     if following < 0:

@@ -15,7 +15,7 @@ from muzero_ray.replay.augment import Augmenter
 from muzero_ray.replay.batch_maker import BatchMaker, ValueFunction
 from muzero_ray.replay.observation_store import observation_bytes
 from muzero_ray.replay.priorities import Priorities
-from muzero_ray.replay.ring import MOVE, TERMINATED, StateRing, States
+from muzero_ray.replay.ring import MOVE, TRUNCATED, StateRing, States
 from muzero_ray.replay.shards import split_state
 from muzero_ray.replay.stacking import StackedStates
 from muzero_ray.replay.sum_tree import SumTree, stratified
@@ -308,7 +308,7 @@ class ReplayBuffer:
         def draw(_: int) -> np.ndarray:
             # Few states are turned down: at most every second one is the last of its game.
             slots = ring.slots(self._rng.integers(ring.first_id, ring.end_id, size=batch_size))
-            worthwhile: np.ndarray = slots[ring.states.kinds[slots] != TERMINATED]
+            worthwhile: np.ndarray = slots[_is_estimated(ring.states.kinds[slots])]
             return worthwhile
 
         slots = self._draw(draw(batch_size), draw, batch_size)
@@ -335,7 +335,7 @@ class ReplayBuffer:
         wanted = (
             self._ring.is_live(result.indices)
             & (states.weights_versions[slots] <= result.weights_version)
-            & (states.kinds[slots] != TERMINATED)
+            & _is_estimated(states.kinds[slots])
         )
         slots = slots[wanted]
         states.search_policies[slots] = result.search_policies[wanted]
@@ -414,6 +414,12 @@ class ReplayBuffer:
                 f"replay: nothing can be drawn: there is no state of which the {self._spec.frame_stack - 1} frames "
                 "before it are held; raise replay.capacity_mb or replay.capacity_steps"
             )
+
+
+def _is_estimated(kinds: np.ndarray) -> np.ndarray:
+    """`[n]` bool: whether values of states of these kinds are estimates, which a search makes better."""
+    estimated: np.ndarray = (kinds == MOVE) | (kinds == TRUNCATED)
+    return estimated
 
 
 def _bytes_per_slot(spec: GameSpec) -> int:

@@ -6,6 +6,7 @@ came before whom, is the business of `replay/ring.py`.
 
 import math
 import sys
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import lz4.block
@@ -196,11 +197,7 @@ class CompressedFrames:
 
     def _frames_of(self, state: dict[str, np.ndarray]) -> list[bytes]:
         """The compressed frames of a `state_dict`, each of which is sure to be read."""
-        if tuple(state["frame_shape"].tolist()) != self._shape:
-            raise ValueError(
-                f"replay: stored frames must be of shape {self._shape}, got {tuple(state['frame_shape'].tolist())}; "
-                "the file is of another game"
-            )
+        _check_frame_shape(state, self._shape)
         ends = np.cumsum(state["frame_lengths"])
         blob = state["frames"].tobytes()
         frames = [blob[end - length : end] for end, length in zip(ends, state["frame_lengths"], strict=True)]
@@ -235,7 +232,22 @@ def _held_bytes(length: int) -> int:
     return length + sys.getsizeof(b"") + 16  # what malloc rounds up by, and notes
 
 
-def _plain_state(state: dict[str, np.ndarray], shape: tuple[int, ...], dtype: np.dtype[Any], count: int) -> np.ndarray:
+def check_observations(state: Mapping[str, np.ndarray], spec: GameSpec) -> None:
+    """Raises ValueError unless the observations of a `state_dict` are of this game's form. Reads none of them."""
+    if is_compressed(spec) and "frames" in state:
+        _check_frame_shape(state, spec.observation_shape)
+    else:
+        _plain_state(state, spec.observation_shape, np.dtype(spec.observation_dtype), 0)
+
+
+def _check_frame_shape(state: Mapping[str, np.ndarray], wanted: tuple[int, ...]) -> None:
+    if (got := tuple(state["frame_shape"].tolist())) != wanted:
+        raise ValueError(f"replay: stored frames must be of shape {wanted}, got {got}; the file is of another game")
+
+
+def _plain_state(
+    state: Mapping[str, np.ndarray], shape: tuple[int, ...], dtype: np.dtype[Any], count: int
+) -> np.ndarray:
     """The last `count` of stored observations that are not compressed."""
     stored = state.get("observations")
     if stored is None or stored.shape[1:] != shape or stored.dtype != dtype:

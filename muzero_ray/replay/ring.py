@@ -6,6 +6,7 @@ observations lie in a store of their own (`replay/observation_store.py`).
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.types import Trajectory
-from muzero_ray.replay.observation_store import make_store, shrink_array
+from muzero_ray.replay.observation_store import check_observations, make_store, shrink_array
+from muzero_ray.replay.shards import parts_of, split_state
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +24,9 @@ MOVE = 0
 TERMINATED = 1
 """Kind of the last state of a game that is over."""
 TRUNCATED = 2
-"""Kind of the last state of a game whose clock was stopped."""
+"""Kind of the last state of a game whose clock was stopped: what it is worth is an estimate."""
+RESIGNED = 3
+"""Kind of the last state of a game that was given up: what it is worth is the outcome."""
 
 FIRST = 0
 """In the place of a link to the state before: there was none."""
@@ -40,7 +44,7 @@ class States(NamedTuple):
     search_policies: np.ndarray  # [N, A] float32
     root_values: np.ndarray  # [N] float32, for the player to move; in a last state the game's final value
     weights_versions: np.ndarray  # [N] int64; of the network behind policy and value
-    kinds: np.ndarray  # [N] uint8; MOVE, TERMINATED or TRUNCATED
+    kinds: np.ndarray  # [N] uint8; MOVE, TERMINATED, TRUNCATED or RESIGNED
     successors: np.ndarray  # [N] int32; how many states later the next state of the same game came; 0: not known
     predecessors: np.ndarray  # [N] int32; how many states earlier the one before came, FIRST or LOST
 
@@ -253,7 +257,7 @@ class StateRing:
 
         if piece.terminated or piece.truncated:
             last = slots[-1]
-            states.kinds[last] = TRUNCATED if piece.truncated else TERMINATED
+            states.kinds[last] = RESIGNED if piece.resigned else TRUNCATED if piece.truncated else TERMINATED
             states.actions[last] = 0
             states.rewards[last] = 0
             states.legal_actions[last] = True
@@ -276,14 +280,8 @@ class StateRing:
         Raises:
             ValueError: if the states are of another game, or damaged.
         """
-        if "predecessors" not in state:  # of a version that stacked no frames
-            state = {**state, "predecessors": _predecessors(state["successors"])}
-        for name, array in self.states._asdict().items():
-            if state[name].shape[1:] != array.shape[1:] or state[name].dtype != array.dtype:
-                raise ValueError(
-                    f"replay: stored {name} must be {array.dtype} of shape {array.shape[1:]} each, got "
-                    f"{state[name].dtype} of shape {state[name].shape[1:]}; the file is of another game"
-                )
+        state = _with_predecessors(state)
+        _check_arrays(state, self.states)
         kept = min(len(state["kinds"]), self.capacity)
         end_id = int(state["end_id"])
         slots = self.slots(np.arange(end_id - kept, end_id))
@@ -329,3 +327,38 @@ def _predecessors(successors: np.ndarray) -> np.ndarray:
     linked = np.flatnonzero(successors)
     predecessors[linked + successors[linked]] = successors[linked]
     return predecessors
+
+
+def check_states(state: Mapping[str, np.ndarray], spec: GameSpec) -> None:
+    """Raises ValueError unless the states of a buffer's `state_dict`, of one part or several, can be of this game."""
+    for part in split_state(state, parts_of(state)):
+        _check_arrays(_with_predecessors(part), States.allocate(spec, 1))
+        check_observations(part, spec)
+
+
+def with_other_indices(state: Mapping[str, np.ndarray], further: int) -> dict[str, np.ndarray]:
+    """A buffer's `state_dict`, of one part or several, whose states have indices that are larger by so much."""
+    changed = dict(state)
+    for name, array in state.items():
+        if name.rpartition(".")[2] == "end_id":
+            changed[name] = array + further
+        elif name.rpartition(".")[2] == "open_games":
+            changed[name] = array + np.array([0, further, 0])  # game, its last state, transitions
+    return changed
+
+
+def _check_arrays(state: Mapping[str, np.ndarray], wanted: States) -> None:
+    """Raises ValueError unless arrays are as those of a game's states but for their number."""
+    for name, array in wanted._asdict().items():
+        if state[name].shape[1:] != array.shape[1:] or state[name].dtype != array.dtype:
+            raise ValueError(
+                f"replay: stored {name} must be {array.dtype} of shape {array.shape[1:]} each, got "
+                f"{state[name].dtype} of shape {state[name].shape[1:]}; the file is of another game"
+            )
+
+
+def _with_predecessors(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A `state_dict` as it is, or of a version that stacked no frames with what that lacked."""
+    if "predecessors" in state:
+        return dict(state)
+    return {**state, "predecessors": _predecessors(state["successors"])}

@@ -10,7 +10,7 @@ from reference.tiny_runs import tiny_config
 
 from muzero_ray.actors import build
 from muzero_ray.actors.replay_buffer import ReplayBufferActor
-from muzero_ray.core.types import Trajectory, Weights
+from muzero_ray.core.types import ReanalyzeResult, Trajectory, Weights
 from muzero_ray.nn.networks import build_network, to_weights
 
 RATIO = 32.0
@@ -75,6 +75,38 @@ def test_a_request_is_answered_with_as_many_batches_as_may_be_trained_and_no_mor
         return [*counts, len(await waiting)]
 
     assert asyncio.run(run()) == [4, 2, 0]
+
+
+@pytest.mark.parametrize("with_checkpoint", [True, False])
+def test_what_was_asked_of_earlier_processes_reaches_no_state_of_one_that_came_in_their_place(with_checkpoint: bool):
+    config = config_for()
+    spoilt = np.tile(np.float32([1, 0]), (3, 1))
+
+    async def run() -> list[np.ndarray]:
+        given_out: list[np.ndarray] = []
+        checkpoint = None
+        if with_checkpoint:
+            first = await started(config, length=3)
+            checkpoint = await first.state()
+            first.adding.cancel()
+        for incarnation in range(3):  # all from the same checkpoint
+            actor = ReplayBufferActor(config, num_actors=1)
+            await actor.start(checkpoint, incarnation)
+            adding = asyncio.create_task(actor.add([replace(game(3), game_id=1)]))
+            await asyncio.sleep(0)
+            for late in given_out:
+                await actor.refresh(ReanalyzeResult(late, spoilt[: len(late)], np.full(len(late), 9.0, np.float32), 5))
+                await actor.update_priorities(late, np.full(len(late), 1e6))
+            batches = await actor.sample(4)
+            assert all((batch.target_policies[:, 0] == 0.5).all() for batch in batches)
+            assert all((batch.importance_weights == 1).all() for batch in batches)
+            given_out += np.split(np.unique(np.concatenate([batch.indices for batch in batches])), [3])
+            adding.cancel()
+            assert int((await actor.state())["buffer"]["end_id"]) == 3 + 3 * with_checkpoint, "as if none had crashed"
+        return given_out
+
+    given_out = np.concatenate(asyncio.run(run()))
+    assert len(np.unique(given_out)) == len(given_out) == 9 * (1 + with_checkpoint)
 
 
 def test_every_rank_gets_its_share_of_every_batch_drawn_for_it_alone():

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray.exceptions import RayActorError
+from ray.exceptions import OutOfMemoryError, RayActorError
 from reference.local_shards import LocalShard, Ref, delivery, use_local_refs
 from reference.tiny_runs import tiny_config
 
@@ -289,7 +289,8 @@ def test_weights_are_put_once_for_all_shards():
     assert [part.asked for part in parts] == [["set_weights"]] * 3
 
 
-def test_the_actor_ends_where_a_shard_was_lost_so_that_all_start_anew_from_one_checkpoint(monkeypatch):
+@pytest.mark.parametrize("loss", [RayActorError(), OutOfMemoryError("Ray killed it for want of memory")])
+def test_the_actor_ends_where_a_shard_was_lost_so_that_all_start_anew_from_one_checkpoint(monkeypatch, loss):
     class Exited(BaseException):
         pass
 
@@ -301,7 +302,7 @@ def test_the_actor_ends_where_a_shard_was_lost_so_that_all_start_anew_from_one_c
 
     async def run() -> None:
         shards = await filled(parts)
-        parts[1].ask.remote = lambda *_: (Ref(RayActorError()), Ref(RayActorError()))
+        parts[1].ask.remote = lambda *_: (Ref(loss), Ref(loss))
         await shards.sample(1, None, 1)
 
     with pytest.raises(Exited):

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+from importlib import metadata
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from reference.tiny_agents import make_agent_run
 
 from muzero_ray.app import cli, config_io
+from muzero_ray.app.reporting.status_file import StatusFile
 from muzero_ray.app.saving.checkpoint import save_best, save_checkpoint
 from muzero_ray.app.saving.run_folder import RunFolder
 from muzero_ray.core.checked_game import GameError
@@ -160,6 +162,21 @@ def test_a_runs_own_folder_is_never_taken_for_copies(in_folder, trained, own):
     assert trained[0][1].path.resolve() == run.path.resolve()
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_run_that_goes_on_is_not_resumed_nor_an_older_one_in_its_place(in_folder, trained, capsys, named):
+    make_run(in_folder)
+    run = make_run(in_folder)
+    words = ["--resume", str(run.path)] if named else ["--game", "cartpole", "--resume"]
+    StatusFile(run.status).write({"state": "running"})  # by this process, which is alive
+    refused = told(capsys, "train", *words)
+    assert f"{run.path.name}: wanted a run that has ended, got one that goes on; stop it first" in refused
+    assert trained == []
+    assert cli.main(["show-config", *words]) == 0
+    StatusFile(run.status).write({"state": "stopped"})
+    assert cli.main(["train", *words]) == 0
+    assert trained[0][1].path.resolve() == run.path.resolve()
+
+
 def test_resume_of_a_named_run_without_a_checkpoint_is_refused(in_folder, trained, capsys):
     run = RunFolder.create(in_folder / "results", "cartpole")
     config_io.write_config(run.config, Config(game="cartpole"))
@@ -229,7 +246,7 @@ def test_game_that_breaks_its_contract_later_is_told_in_a_sentence(in_folder, fa
 
 
 def test_game_whose_file_is_gone_is_told_in_a_sentence(in_folder, fake_agent, monkeypatch, capsys):
-    def gone(config, weights):
+    def gone(config):
         raise GameLoadError("game: no file 'mygame.py'")
 
     run = make_run(in_folder)
@@ -276,6 +293,66 @@ def test_resumed_run_cannot_change_what_its_weights_depend_on(in_folder, trained
     assert trained == []
 
 
+def test_a_run_of_another_game_is_not_resumed_and_that_is_all_that_is_told(in_folder, trained, capsys):
+    run = make_run(in_folder)
+    assert told(capsys, "train", "--resume", str(run.path), "--game", "tictactoe") == (
+        f"error: --game: {run.path} is of cartpole, got tictactoe; leave out --game, or start a new run without "
+        "--resume\n"
+    )
+    assert trained == []
+    assert cli.main(["train", "--resume", str(run.path), "--game", "cartpole"]) == 0
+
+
+def test_a_run_stays_where_it_is_when_it_is_resumed(in_folder, trained, monkeypatch, capsys):
+    run = make_run(in_folder)
+    text = told(capsys, "train", "--resume", str(run.path), "--results", "elsewhere")
+    assert text == (f"error: --results: {run.path} goes on in its own folder, got elsewhere; leave out --results\n")
+    assert trained == []
+    assert cli.main(["train", "--resume", str(run.path), "--results", str(in_folder / "results")]) == 0
+    (in_folder / "elsewhere").mkdir()
+    monkeypatch.chdir(in_folder / "elsewhere")
+    assert cli.main(["train", "--resume", str(run.path)]) == 0
+    assert trained[1][0].results == str(in_folder / "results")
+
+
+def test_results_of_a_resumed_run_that_was_moved_are_where_it_lies_now(in_folder, trained):
+    run = make_run(in_folder)
+    (in_folder / "results").rename(in_folder / "kept")
+    moved = in_folder / "kept" / "cartpole" / run.path.name
+    assert cli.main(["train", "--resume", str(moved)]) == 0
+    assert trained[0][0].results == str(in_folder / "kept")
+    moved.rename(in_folder / "alone")  # not in a folder of its game: nothing tells where its results would be
+    assert cli.main(["train", "--resume", "alone"]) == 0
+    assert trained[1][0].results == str(in_folder / "kept")
+
+
+@pytest.mark.parametrize("words", [[], ["--resume"]])
+def test_results_in_cloud_storage_are_refused_whatever_is_done(in_folder, trained, capsys, words):
+    text = told(capsys, "train", "--game", "cartpole", "--results", "s3://bucket/x", *words)
+    assert "results: wanted a local folder, got 's3://bucket/x'; " in text
+    assert trained == []
+    assert list(in_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["command line", "file"])
+def test_a_game_without_a_name_is_refused(in_folder, trained, capsys, where):
+    (in_folder / "mine.yaml").write_text("game: ''\n")
+    words = ["--game", ""] if where == "command line" else ["--config", "mine.yaml"]
+    assert "game: no game ''" in told(capsys, "train", *words)
+    assert trained == []
+
+
+def test_a_word_too_many_is_told_what_it_may_have_been_meant_for(in_folder, trained, capsys):
+    text = told(capsys, "train", "cartpole", "--network.value-support", "5", "6", "7")
+    assert "  cartpole: belongs to no option; did you mean --game cartpole?\n" in text
+    assert "  7: is one too many: --network.value-support takes two numbers\n" in text
+
+
+def test_version_is_told(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"muzero-ray {metadata.version('muzero-ray')}\n"
+
+
 def test_resume_and_config_exclude_each_other(capsys):
     assert "--config and --resume exclude each other" in told(capsys, "train", "--resume", "--config", "a.yaml")
 
@@ -311,6 +388,7 @@ def test_overview_names_every_command(capsys):
     text = capsys.readouterr().out
     for name in ("train", "evaluate", "watch", "games", "check-game", "show-config", "bench"):
         assert f"\n  {name} " in text
+    assert "muzero-ray --version" in text
 
 
 def test_games_are_listed_with_a_line_each(capsys):
@@ -357,10 +435,10 @@ def fake_agent(monkeypatch):
     """An agent whose games end at once; noisy, as game libraries are, on both levels of standard output."""
     made = []
 
-    def make_agent(config, weights):
-        made.append((config, weights))
+    def make_agent(config):
         spec = SimpleNamespace(num_players=1, protocol="cartpole, as it is")
-        return SimpleNamespace(make_game="game", planner="planner", model="model", spec=spec)
+        model = SimpleNamespace(set_weights=lambda weights: made.append((config, weights)))
+        return SimpleNamespace(make_game="game", planner="planner", model=model, spec=spec)
 
     def evaluate(make_game, planner, model, seeds, *, num_simulations=None):
         print("Hello from a game library")
@@ -431,6 +509,13 @@ def test_watch_writes_a_video_and_prints_its_path(in_folder, fake_agent, capfd):
     assert (run.path / "video.mp4").stat().st_size > 500
     assert cli.main(["watch", str(run.path), "--output", "mine"]) == 0
     assert (in_folder / "mine.mp4").is_file()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "watch"])
+def test_an_agent_whose_game_has_changed_since_is_refused_in_a_sentence(tmp_path, capsys, command):
+    run = RunFolder.open(make_agent_run(tmp_path, "tictactoe"))
+    config_io.write_config(run.config, config_io.read_config(run.config).model_copy(update={"game": "connect4"}))
+    assert "its weights do not fit the game connect4" in told(capsys, command, str(run.path))
 
 
 def test_bench_is_handed_on(monkeypatch):

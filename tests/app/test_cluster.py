@@ -1,6 +1,7 @@
 """Joining and leaving a cluster, with a stand-in for Ray."""
 
 import signal
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -53,6 +54,7 @@ def ray(monkeypatch):
     fake = FakeRay()
     monkeypatch.setattr(cluster, "ray", fake)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cluster, "_expect_answer", lambda address: None)
     return fake
 
 
@@ -247,3 +249,21 @@ def test_without_a_number_of_actors_the_maximum_bounds_what_the_machine_has_room
 def test_maxima_that_cannot_be_are_refused(given, sentence):
     with pytest.raises(ValueError, match=sentence):
         Config(**given)
+
+
+@pytest.mark.parametrize("named", ["option", "variable"])
+def test_an_address_at_which_nothing_answers_is_refused_at_once_and_in_a_sentence(monkeypatch, named):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        cluster._expect_answer(address)
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "_ANSWER_SECONDS", 0.1)
+    monkeypatch.setenv("RAY_ADDRESS", address if named == "variable" else "somewhere:1")
+    config = Config(system={"address": address} if named == "option" else {})
+    with pytest.raises(UserError, match=f"system.address: wanted .* nothing answers at {address}"):
+        cluster.connect(config)
+
+
+@pytest.mark.parametrize("address", ["", "auto", "local", "ray://nowhere.invalid:10001"])
+def test_an_address_that_is_no_host_and_port_is_left_to_ray(address):
+    cluster._expect_answer(address)

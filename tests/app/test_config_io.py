@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from muzero_ray.app import config_io
+from muzero_ray.app import config_io, options
 from muzero_ray.app.config_io import ConfigFile
 from muzero_ray.app.errors import UserError
 from muzero_ray.core.config import Config
@@ -80,6 +80,17 @@ def test_yaml_without_options_is_refused(tmp_path, text):
         config_io.read_file(yaml_file(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "key"), [("3: 4", "3"), ("yes: 4", "True"), ("train: {1: 2}", "1"), ("[a]: 4", "['a']")]
+)
+def test_key_that_is_no_name_is_told_with_its_line(tmp_path, text, key):
+    path = yaml_file(tmp_path, f"seed: 1\n{text}\n")
+    with pytest.raises(UserError) as caught:
+        config_io.read_file(path)
+    assert f"{path}, line 2, column " in str(caught.value)
+    assert f": wanted an option's name, got {key}; write options as `name: value`" in str(caught.value)
+
+
 def test_yaml_that_would_build_python_objects_is_refused(tmp_path):
     path = yaml_file(tmp_path, f"seed: !!python/object/apply:os.mkdir ['{tmp_path}/made']\n")
     with pytest.raises(UserError, match=r"game\.yaml, line 1"):
@@ -120,9 +131,39 @@ def test_empty_file_means_the_defaults(tmp_path):
             "search.num_simluations: no such option; did you mean search.num_simulations?",
         ),
         ({"serach": {"c_visit": 5}}, "serach: no such option; did you mean search?"),
+        ({"search": {"nosuch": 5}}, "search.nosuch: no such option"),
+        (
+            {"train": {"num_simulations": 5}},
+            "train.num_simulations: no such option; did you mean search.num_simulations?",
+        ),
         (
             {"network": {"value_support": [3, 1]}},
-            "network: value_support must rise, got 3.0 to 1.0",
+            "network.value_support: wanted the lower number first, then a higher one, got 3.0 and 1.0",
+        ),
+        (
+            {"network": {"support_spacing": 0.7}},
+            "network: value_support from -20.0 to 20.0 is no whole number of support_spacing 0.7",
+        ),
+        ({"search": {"c_scale": float("inf")}}, "search.c_scale: wanted a finite number, got inf"),
+        (
+            {"train": {"discount": True}},
+            "train.discount: wanted a number, got True; yes, no, on and off without quotes are true and false in YAML",
+        ),
+        (
+            {"system": {"compile": False}},
+            "system.compile: wanted 'auto', 'on' or 'off', got False; yes, no, on and off without quotes are true and "
+            "false in YAML",
+        ),
+        ({"results": ""}, "results: wanted a local folder, got ''; . is the working folder"),
+        (
+            {"train.batch_size": 3},
+            'train.batch_size: wanted it indented below "train:", got a dotted name; write "train:" and below it, '
+            'indented, "batch_size: 3"',
+        ),
+        ({"train.bach_size": 3}, "train.bach_size: no such option; did you mean train.batch_size?"),
+        (
+            {"train": {"search.c_visit": 3}},
+            "train.search.c_visit: no such option; did you mean search.c_visit?",
         ),
     ],
 )
@@ -134,6 +175,78 @@ def test_every_kind_of_mistake_has_its_sentence(values, sentence):
 def test_mistake_of_the_command_line_is_told_by_its_flag():
     told = message(NO_FILE, {"train.batch_size": "-5"})
     assert told == "the configuration has a mistake:\n  --train.batch-size: wanted at least 1, got '-5'"
+
+
+@pytest.mark.parametrize(
+    ("file", "overrides", "sentence"),
+    [
+        (
+            {},
+            {"network.value_support": ("5", "-5")},
+            "--network.value-support: wanted the lower number first, then a higher one, got 5.0 and -5.0",
+        ),
+        (
+            {},
+            {"network.reward_support": ("5", "5")},
+            "--network.reward-support: wanted the lower number first, then a higher one, got 5.0 and 5.0",
+        ),
+        (
+            {"value_support": [-5, 5]},
+            {"network.support_spacing": "0.7"},
+            "--network.support-spacing: value_support from -5.0 to 5.0 is no whole number of support_spacing 0.7",
+        ),
+        (
+            {"support_spacing": 0.5},
+            {"network.value_support": ("-5", "5.2")},
+            "--network.value-support: value_support from -5.0 to 5.2 is no whole number of support_spacing 0.5",
+        ),
+        (
+            {"value_prefix_steps": 5},
+            {"network.kind": "mlp", "network.blocks": "1"},
+            '--network.kind: value_prefix_steps (5) needs kind "conv" or "image", got "mlp"; set it to 0',
+        ),
+        (
+            {"support_spacing": 0.7},
+            {"network.blocks": "1"},
+            "network: value_support from -20.0 to 20.0 is no whole number of support_spacing 0.7 (a.yaml)",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_together_are_told_by_the_one_of_the_command_line(file, overrides, sentence):
+    told = message(ConfigFile(Path("a.yaml"), {"network": file}), overrides)
+    assert told == f"the configuration has a mistake:\n  {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"train.num_gpus": "4"}, "train.num_gpus (4): one process has one trainer; leave out num_actors 0"),
+        ({"replay.shards": "2"}, "replay.shards (2): one process has one buffer; leave out num_actors 0"),
+        ({"max_actors": "3"}, "max_actors (3): one process has no actors; leave out num_actors 0"),
+    ],
+)
+def test_a_sentence_with_a_semicolon_is_one_mistake(overrides, sentence):
+    assert message(NO_FILE, {"num_actors": "0", **overrides}) == f"the configuration has a mistake:\n  {sentence}"
+
+
+def test_several_combinations_that_do_not_fit_are_as_many_mistakes():
+    told = message(NO_FILE, {"num_actors": "0", "train.num_gpus": "4", "replay.shards": "2"})
+    assert told.splitlines() == [
+        "the configuration has 2 mistakes:",
+        "  train.num_gpus (4): one process has one trainer; leave out num_actors 0",
+        "  replay.shards (2): one process has one buffer; leave out num_actors 0",
+    ]
+
+
+def test_dotted_names_of_a_file_are_told_with_the_other_mistakes():
+    values = {"train.batch_size": 3, "network.kind": "conv", "train": {"td_steps": 0}}
+    told = message(ConfigFile(Path("a.yaml"), values)).splitlines()
+    assert told[0] == "the configuration has 3 mistakes:"
+    assert sorted(line.split(":")[0].strip() for line in told[1:]) == [
+        "network.kind",
+        "train.batch_size",
+        "train.td_steps",
+    ]
 
 
 def test_all_mistakes_of_file_command_line_and_combination_are_told_at_once():
@@ -187,11 +300,56 @@ def test_override_of_something_that_is_no_section_keeps_the_mistake():
 
 
 def test_unknown_flag_names_the_nearest_flag():
-    told = config_io.unknown_words(["--search.num-simluations", "7", "--evaluate.vido", "stray"])
+    told = options.explain_unknown(["--search.num-simluations", "7", "--evaluate.vido", "stray"])
     assert told[0] == "--search.num-simluations: no such option; did you mean --search.num-simulations?"
     assert told[1] == "--evaluate.vido: no such option; did you mean --evaluate.video?"
     assert len(told) == 2  # a word behind an unknown flag is its value
-    assert config_io.unknown_words(["false"])[0].startswith("false: belongs to no option; switches take no value")
+    assert options.explain_unknown(["--search.nosuch"]) == ["--search.nosuch: no such option"]
+
+
+@pytest.mark.parametrize(
+    ("line", "unknown", "sentence"),
+    [
+        ("cartpole", "cartpole", "cartpole: belongs to no option; did you mean --game cartpole?"),
+        ("cartpol", "cartpol", "cartpol: belongs to no option; did you mean --game cartpole?"),
+        ("--seed 3 cartpole", "cartpole", "cartpole: belongs to no option; did you mean --game cartpole?"),
+        ("my/game.py", "my/game.py", "my/game.py: belongs to no option; did you mean --game my/game.py?"),
+        ("atari:Pong", "atari:Pong", "atari:Pong: belongs to no option; did you mean --game atari:Pong?"),
+        ("my.yaml", "my.yaml", "my.yaml: belongs to no option; did you mean --config my.yaml?"),
+        ("xyz", "xyz", "xyz: belongs to no option; write --OPTION VALUE"),
+        (
+            "--seed 7 --network.value-support 5 6 7",
+            "7",
+            "7: is one too many: --network.value-support takes two numbers",
+        ),
+        ("--network.value-support 5 6 -7", "-7", "-7: is one too many: --network.value-support takes two numbers"),
+        ("--seed=3 4", "4", "4: is one too many: --seed takes one value; put quotes around one with blanks in it"),
+        (
+            "--results my folder",
+            "folder",
+            "folder: is one too many: --results takes one value; put quotes around one with blanks in it",
+        ),
+        (
+            "--evaluate.video false",
+            "false",
+            "false: is one too many: --evaluate.video is a switch without a value; its opposite is --evaluate.no-video",
+        ),
+        (
+            "--evaluate.no-video false",
+            "false",
+            "false: is one too many: --evaluate.no-video is a switch without a value; its opposite is --evaluate.video",
+        ),
+    ],
+)
+def test_word_that_belongs_to_no_option_is_told_what_it_may_have_been_meant_for(line, unknown, sentence):
+    assert options.explain_unknown([unknown], line.split()) == [sentence]
+
+
+def test_run_folder_that_belongs_to_no_option_is_told_to_be_one_to_resume(tmp_path):
+    (tmp_path / "config.yaml").touch()
+    told = options.explain_unknown([str(tmp_path), "x" * 300])
+    assert told[0] == f"{tmp_path}: belongs to no option; did you mean --resume {tmp_path}?"
+    assert told[1].endswith("x: belongs to no option; write --OPTION VALUE")
 
 
 def test_config_round_trip_is_exact(tmp_path):
@@ -222,6 +380,16 @@ def test_game_file_finds_the_yaml_beside_it_or_in_a_sibling_folder(tmp_path):
     (tmp_path / "configs" / "mygame.yaml").write_text("seed: 1\n")
     assert config_io.game_file(str(game)).values == {"seed": 1}
     (tmp_path / "games" / "mygame.yaml").write_text("seed: 2\n")
+    assert config_io.game_file(str(game)).values == {"seed": 2}
+
+
+def test_options_beside_a_game_in_a_file_that_would_not_be_read_are_refused(tmp_path):
+    game = tmp_path / "mygame.py"
+    (tmp_path / "mygame.yml").write_text("seed: 1\n")
+    with pytest.raises(UserError) as caught:
+        config_io.game_file(str(game))
+    assert str(caught.value) == f"{tmp_path / 'mygame.yml'}: wanted a name that ends in .yaml; name it mygame.yaml"
+    (tmp_path / "mygame.yaml").write_text("seed: 2\n")
     assert config_io.game_file(str(game)).values == {"seed": 2}
 
 

@@ -13,7 +13,8 @@ import pytest
 from reference.tiny_runs import tiny_config, write_game
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from muzero_ray.app import config_io, run
+from muzero_ray.app import config_io, run, session
+from muzero_ray.app.saving.checkpoint import save_checkpoint
 from muzero_ray.app.saving.checkpoint_reader import newest_checkpoint
 from muzero_ray.app.saving.run_folder import RunFolder
 
@@ -120,6 +121,33 @@ def test_a_run_recovers_from_the_death_of_an_actor(tmp_path, role, capsys):
     assert code == 0, told
     assert newest_checkpoint(folder).env_steps >= 3200
     assert "died and is restarted" in told
+
+
+def test_a_trainer_that_dies_while_nobody_is_calling_it_goes_on_from_the_newest_checkpoint(
+    tmp_path, monkeypatch, capsys
+):
+    saved: list[int] = []
+
+    def save(*arguments, **options):
+        written = save_checkpoint(*arguments, **options)
+        saved.append(options["manifest"]["training_steps"])
+        if len(saved) == 1:  # the head is busy with it for longer than the trainer's calls last
+            time.sleep(3.0)
+            [trainer] = processes("Trainer")
+            os.kill(trainer.pid, signal.SIGKILL)
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and {process.pid for process in processes("Trainer")} <= {trainer.pid}:
+                time.sleep(0.1)
+            time.sleep(3.0)  # so that the new one is there before anything is asked of it
+        return written
+
+    monkeypatch.setattr(session, "save_checkpoint", save)
+    code, folder = start(tmp_path, train={"env_steps": 6400}, system={"checkpoint_seconds": 1.0})
+    told = capsys.readouterr().err
+    assert code == 0, told
+    assert "trainer died and is restarted" in told
+    assert saved == sorted(saved)
+    assert newest_checkpoint(folder).training_steps == saved[-1] >= saved[0] > 0
 
 
 @pytest.mark.parametrize(("role", "name"), [("SelfPlay", "self_play_0"), ("Evaluator", "evaluator")])

@@ -182,3 +182,16 @@ def test_only_games_for_two_with_bounds_can_be_given_up(spec, got):
     search = {"q_normalization": "bounds"} if spec is BOARD else {}
     told = misfits(config(self_play={"resign_value": 0.9}, search=search), spec)
     assert [got in sentence for sentence in told] == ([True] if got else [])
+
+
+@pytest.mark.parametrize(("resign_value", "fits"), [(0.99, True), (1.0, False), (5.0, False)])
+def test_a_game_that_could_never_be_given_up_is_refused(resign_value, fits):
+    told = misfits(config(self_play={"resign_value": resign_value}, search={"q_normalization": "bounds"}), BOARD)
+    assert told == (
+        []
+        if fits
+        else [
+            f"self_play.resign_value: wanted less than 1.0, for no value is below -1.0 (the game's value_bounds), got "
+            f"{resign_value}; set it to none to give up no game"
+        ]
+    )

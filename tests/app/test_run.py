@@ -18,6 +18,7 @@ from muzero_ray.app import config_io, run, stopping
 from muzero_ray.app.errors import UserError
 from muzero_ray.app.local_run import LocalRun
 from muzero_ray.app.reporting import report
+from muzero_ray.app.reporting.status_file import read_status
 from muzero_ray.app.saving.checkpoint import list_checkpoints
 from muzero_ray.app.saving.checkpoint_reader import newest_checkpoint
 from muzero_ray.app.saving.run_folder import RunFolder
@@ -105,13 +106,32 @@ def test_a_resumed_run_continues_counters_curve_and_buffer(tmp_path):
     np.testing.assert_array_equal(new[rewards][: len(old[rewards])], old[rewards])
 
 
+def test_a_run_whose_game_has_changed_since_is_refused_and_left_as_it_was(tmp_path):
+    game = write_game(tmp_path, "return np.zeros(2, np.float32), 1.0, self.moves == 5, False, {}")
+    _, folder = start(tmp_path, game=str(game))
+    before = newest_checkpoint(folder)
+    curve = folder.curve.read_bytes()
+    for name, (old, new), told in (
+        ("actions", ("num_actions=2", "num_actions=3"), r"legal_actions must be bool of shape \(3,\)"),
+        ("observations", ("(2,)", "(4,)"), r"observations must be float32 of shape \(4,\)"),
+    ):
+        (tmp_path / name).mkdir()  # elsewhere, since this process has loaded the one that was
+        changed = tmp_path / name / game.name
+        changed.write_text(game.read_text().replace(old, new))
+        with pytest.raises(UserError, match=rf"mygame\.py has changed since .*{told}.*or start a new run"):
+            start(tmp_path, resume=before, folder=folder, game=str(changed))
+    assert folder.curve.read_bytes() == curve
+
+
 def test_a_finished_run_that_is_resumed_only_evaluates_again(tmp_path):
     _, folder = start(tmp_path)
     before = newest_checkpoint(folder)
+    checkpoints = list_checkpoints(folder.checkpoints)
     code, _ = start(tmp_path, resume=before, folder=folder)
-    after = newest_checkpoint(folder)
     assert code == 0
-    assert (after.env_steps, after.training_steps) == (before.env_steps, before.training_steps)
+    assert list_checkpoints(folder.checkpoints) == checkpoints, "nothing is new"
+    status = read_status(folder.status)
+    assert (status["env_steps"], status["training_steps"]) == (before.env_steps, before.training_steps)
 
 
 def test_no_more_checkpoints_are_kept_than_asked_for(tmp_path):

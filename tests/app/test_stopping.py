@@ -170,8 +170,15 @@ def test_sigterm_writes_a_checkpoint_and_leaves_without_an_evaluation(tmp_path, 
 def test_ctrl_c_after_the_budget_is_spent_leaves_without_the_final_evaluation(tmp_path, in_one_process):
     session = make_session(tmp_path, {"snapshot": [SIGINT]}, in_one_process=in_one_process, finished=True)
     assert session.run() == 130
-    assert session.active.did == ["snapshot"]
+    assert session.active.did == ["pause for an evaluation", "snapshot"]
     assert len(list_checkpoints(session.folder.checkpoints)) == 1
+
+
+@in_both
+def test_once_the_budget_is_spent_only_who_gives_the_snapshot_and_evaluates_still_counts(tmp_path, in_one_process):
+    session = make_session(tmp_path, {}, in_one_process=in_one_process, finished=True)
+    assert session.run() == 0
+    assert session.active.did == ["pause for an evaluation", "snapshot", "evaluation"]
 
 
 @in_both

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from ray.exceptions import ObjectLostError, RayActorError
+from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
 
 from muzero_ray.app import supervisor
 from muzero_ray.app.errors import RunFailed
@@ -332,3 +332,52 @@ def test_a_run_in_which_no_actor_has_a_place_says_so_and_ends(monkeypatch):
     assert team.told == ["neither self_play_1 nor another has had a place for 102 s: is there a CPU for it?"]
     with pytest.raises(RunFailed, match="self_play_1 failed in its start"):
         team.passes(50.0)
+
+
+def test_a_call_that_another_actor_hinders_is_sent_again_for_as_long_as_that_one_may_take_to_come_back(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=1)
+    hindered = RayTaskError("work", "traceback", RayActorError()).as_instanceof_cause()
+    for _ in range(8):
+        scene.comes("play", hindered)
+        scene.passes(110.0)
+        assert scene.supervisor.count("play") == 1
+    scene.passes(110.0)
+    with pytest.raises(RunFailed, match="self_play_0 failed in play") as failed:
+        scene.comes("play", hindered)
+    assert not failed.value.gone, "it answers, and can be asked for its state"
+    assert scene.role.crashes == 0
+
+
+@pytest.mark.parametrize("of_another", [False, True])
+def test_a_process_that_was_killed_for_want_of_memory_is_one_that_died(monkeypatch, of_another):
+    scene = Scene(monkeypatch, max_restarts=1)
+    error = OutOfMemoryError("Ray killed it for want of memory")
+    scene.comes("play", RayTaskError("work", "traceback", error).as_instanceof_cause() if of_another else error)
+    scene.passes(0.5)
+    assert scene.role.crashes == int(not of_another)
+    assert scene.supervisor.count("play") == 1
+
+
+def test_asking_whether_an_actor_of_a_lost_node_is_back_starts_no_process(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=1)
+    scene.supervisor.locate(scene.role)
+    scene.comes("__ray_call__", "here")
+    scene.dies()
+    starts = scene.role.starts
+    scene.ray.alive = []
+    for _ in range(10):
+        scene.passes(10.0)
+        scene.comes("__ray_ready__", RayActorError())
+    assert scene.role.starts == starts
+
+
+def test_hindrances_of_before_and_after_a_crash_do_not_add_up(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=1)
+    hindered = RayTaskError("work", "traceback", RayActorError()).as_instanceof_cause()
+    scene.comes("play", hindered)
+    scene.passes(1000.0)
+    scene.dies()
+    scene.comes_back()
+    scene.comes("play", hindered)
+    scene.passes(0.5)
+    assert scene.supervisor.count("play") == 1

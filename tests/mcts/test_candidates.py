@@ -10,7 +10,7 @@ from reference.searches import search
 
 from muzero_ray.core.config import SearchConfig
 from muzero_ray.mcts import kernels
-from muzero_ray.mcts.model import StepOutput
+from muzero_ray.mcts.model import RootOutput, StepOutput
 from muzero_ray.mcts.planner import make_planner
 from muzero_ray.mcts.tree import Tree
 
@@ -142,3 +142,20 @@ def test_noise_is_spread_by_the_number_of_legal_actions_where_that_is_configured
 def test_64_games_of_shogi_at_800_simulations_take_less_than_a_gigabyte():
     # 64 * 801 * 128 edges of 2 * 4 + 3 * 8 + 4 bytes are 236 MB; all 13,689 actions would take 22 GB.
     assert Tree(64, 801, 13_689, SearchConfig().max_candidates).nbytes < 250e6
+
+
+@pytest.mark.parametrize("gap", [10.0, 36.73, 40.0, 60.0])
+def test_a_policy_sums_to_1_however_far_apart_the_logits_of_the_few_legal_actions_are(gap):
+    class Gap(ConstantModel):
+        def initial(self, observations, num_nodes):
+            root = super().initial(observations, num_nodes)
+            logits = np.zeros((1, self.num_actions), np.float32)
+            logits[0, 1] = -gap
+            return RootOutput(root.values + 0.5, logits)
+
+    options = {"num_simulations": 1, "max_considered_actions": 1, "c_scale": 1.0, "max_candidates": 128}
+    found = search(
+        *("gumbel", Gap(200, reward=-1.0), np.zeros(1), np.arange(200)[np.newaxis] < 2),
+        **(options | {"scale": 0.0, "normalization": "node"}),
+    )
+    np.testing.assert_allclose(found.search_policies.sum(axis=1), 1.0, rtol=1e-6)

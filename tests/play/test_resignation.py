@@ -38,7 +38,7 @@ def test_the_player_to_move_gives_up_below_the_threshold_and_the_other_one_wins(
     player = player_of(BoundedGame, -0.4, resign_value=0.6, resign_exempt=0.0)
     pieces, report = player.play(4)
     assert [piece.num_steps for piece in pieces] == [4, 4, 4]
-    assert all(piece.truncated and not piece.terminated and piece.final_value == 1.0 for piece in pieces)
+    assert all(piece.resigned and piece.truncated and piece.final_value == 1.0 for piece in pieces)
     assert all(piece.to_play[-1] == 0 for piece in pieces)
     assert [episode.returns for episode in report.episodes] == [(1.0, -1.0)] * 3
     assert not any(episode.truncated for episode in report.episodes)

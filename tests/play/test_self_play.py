@@ -175,6 +175,12 @@ def test_the_ladders_of_noise_and_temperature_reach_the_planner() -> None:
     np.testing.assert_allclose(planner.calls[0]["temperature"], [1.0, 0.8, 0.6, 0.4, 0.2])
 
 
+def test_a_game_that_an_actor_plays_alone_explores() -> None:
+    planner = FakePlanner()
+    player_of(planner=planner, num_games=1, noise_scale=(0.0, 1.0), temperature=(0.0, 1.0)).play(1)
+    assert (planner.calls[0]["noise_scale"], planner.calls[0]["temperature"]) == (1.0, 1.0)
+
+
 def test_noise_is_left_to_the_search_unless_a_game_is_to_keep_it() -> None:
     planner = FakePlanner()
     player_of(planner=planner).play(3)

@@ -13,7 +13,7 @@ class RecordedGame:
     """A game as it went, and how much of it has been delivered. The observation of state t is (game_id, t)."""
 
     game_id: int
-    ending: str  # "terminated", "truncated" or "open"
+    ending: str  # "terminated", "truncated", "resigned" or "open"
     actions: list[int]
     rewards: list[float]
     to_play: list[int]  # one more than actions
@@ -49,12 +49,13 @@ class RecordedGame:
             search_policies=np.array(self.policies[start:end], np.float32),
             root_values=np.array(self.values[start:end], np.float32),
             terminated=self.over and self.ending == "terminated",
-            truncated=self.over and self.ending == "truncated",
+            truncated=self.over and self.ending in ("truncated", "resigned"),
             final_value=self.values[-1] if self.over else 0.0,
             weights_version=self.weights_version,
             seed=self.game_id,
             game_id=self.game_id,
             first_step=start,
+            resigned=self.over and self.ending == "resigned",
         )
 
 
@@ -63,7 +64,7 @@ def random_game(
 ) -> RecordedGame:
     """A game of random length, turn order, numbers and ending; all numbers are exact in float32."""
     length = int(rng.integers(1, max_length + 1))
-    ending = ending or str(rng.choice(["terminated", "truncated", "open"]))
+    ending = ending or str(rng.choice(["terminated", "truncated", "resigned", "open"]))
     legal = rng.random((length, num_actions)) < 0.7
     legal[np.arange(length), rng.integers(num_actions, size=length)] = True
     policies = (rng.random((length, num_actions)) + 0.1) * legal

@@ -57,7 +57,7 @@ def game_of(length: int, game_id: int = 0, ending: str = "terminated") -> Record
         rewards=[0.0] * length,
         to_play=[0] * (length + 1),
         policies=[[1.0, 0.0, 0.0]] * length,
-        values=[0.0] * length + [0.5 if ending == "truncated" else 0.0],
+        values=[0.0] * length + [0.5 if ending in ("truncated", "resigned") else 0.0],
         legal=[[True, False, True]] * length,
     )
 

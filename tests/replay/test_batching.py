@@ -94,12 +94,11 @@ def test_fresh_values_take_the_place_of_stored_ones_but_not_of_the_end():
         while game.delivered < game.length:
             buffer.add(game.next_piece(4))
     for game in games:
-        ends_worthless = game.ending == "terminated"
-        game.values = [
-            0.0 if step == game.length and ends_worthless else float(table[game.game_id, step])
-            for step in range(game.length + 1)
-        ]
-    assert {game.ending for game in games} >= {"terminated", "truncated"}
+        outcome = game.values[-1]
+        game.values = table[game.game_id, : game.length + 1].tolist()
+        if game.ending in ("terminated", "resigned"):
+            game.values[-1] = outcome
+    assert {game.ending for game in games} >= {"terminated", "truncated", "resigned"}
     assert assert_windows_equal_twins(buffer, games, unroll_steps=3, td_steps=4, discount=0.9) > 100
 
 
@@ -121,7 +120,7 @@ def test_a_smoothed_policy_leaves_a_share_to_every_legal_action():
     np.testing.assert_allclose(buffer.windows(np.array([0])).target_policies[0, 0], [0.9, 0.0, 0.1])
 
 
-@pytest.mark.parametrize("ending", ["terminated", "truncated"])
+@pytest.mark.parametrize("ending", ["terminated", "truncated", "resigned"])
 def test_targets_of_a_whole_game_equal_the_documented_formula(ending: str):
     game = random_game(np.random.default_rng(8), 0, max_length=30, ending=ending)
     buffer = make_buffer(td_steps=3)

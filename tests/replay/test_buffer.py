@@ -69,7 +69,7 @@ def test_capacity_too_small_for_a_transition_is_refused():
         make_buffer(capacity_steps=1)
 
 
-@pytest.mark.parametrize("ending", ["terminated", "truncated", "open"])
+@pytest.mark.parametrize("ending", ["terminated", "truncated", "resigned", "open"])
 def test_of_a_trajectory_larger_than_the_buffer_the_newest_part_is_kept(ending: str):
     buffer = make_buffer(capacity_steps=8)
     buffer.add(whole(5, game_id=0))

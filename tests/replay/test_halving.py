@@ -80,9 +80,7 @@ def test_halved_buffer_is_a_smaller_one_that_was_given_the_same(spec, capacity, 
     other = make_buffer(spec, capacity_steps=10_000, batch_size=8)
     games = []
     for game_id in range(30):
-        games.append(
-            random_game(rng, game_id, max_length=9, ending=str(rng.choice(["terminated", "truncated", "open"])))
-        )
+        games.append(random_game(rng, game_id, max_length=9))
         piece = games[-1].next_piece(int(rng.integers(1, 10)))
         piece = with_frames(piece) if spec is FRAMES else piece
         for buffer in (halved, other):

@@ -14,10 +14,11 @@ def test_reanalyze_draws_all_that_is_worth_something_and_nothing_else():
     buffer.add(whole(3, 0, "terminated"))
     buffer.add(whole(3, 1, "truncated"))
     buffer.add(whole(3, 2, "open"))
+    buffer.add(whole(1, 3, "resigned"))
     request = buffer.reanalyze_request(4000)
     states, counts = np.unique(request.observations.astype(int), axis=0, return_counts=True)
-    assert states.tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2], [1, 3], [2, 0], [2, 1], [2, 2]]
-    np.testing.assert_allclose(counts / 4000, 0.1, atol=0.02)
+    assert states.tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2], [1, 3], [2, 0], [2, 1], [2, 2], [3, 0]]
+    np.testing.assert_allclose(counts / 4000, 1 / 11, atol=0.02)
     legal = {tuple(state): tuple(row) for state, row in zip(request.observations, request.legal_actions, strict=True)}
     assert legal[0, 0] == (True, False, True)
     assert legal[1, 3] == (True, True, True)
@@ -58,6 +59,15 @@ def test_the_final_value_of_a_truncated_game_is_refreshed_and_that_of_a_terminat
     batch = buffer.windows(np.array([0, 3]))
     assert batch.target_values[:, 0].tolist() == [8, 0]
     assert batch.policy_mask[:, 2].tolist() == [0, 0]
+
+
+def test_the_outcome_of_a_game_that_was_given_up_is_never_replaced_by_an_estimate():
+    buffer = make_buffer(discount=1.0)
+    buffer.add(whole(2, 0, "resigned"))
+    buffer.refresh(ReanalyzeResult(np.array([2]), np.float32([[1, 0, 0]]), np.float32([8]), 1))
+    assert buffer.windows(np.array([0])).target_values[0].tolist() == [0.5, 0.5, 0.5, 0]
+    buffer.bootstrap_from(lambda observations: np.full(len(observations), 9, np.float32))
+    assert buffer.windows(np.array([0])).target_values[0, 0] == 0.5
 
 
 def test_what_comes_back_for_states_that_have_left_is_ignored():

@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -152,38 +153,60 @@ class LiveView:
             while running:
                 view.update(status)
 
+    Where nothing can be shown, as the disk is full to which it is redirected, or nobody reads on, the run goes on.
+
     Args:
         console: where to; standard error, so that standard output stays for results, unless told otherwise.
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or _StandardError()
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         self._last_line = -math.inf
         self._told: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         if self._live is not None:
-            self._live.start()
+            try:
+                self._live.start()
+            except OSError:  # lines, as soon as the terminal takes any
+                self._live = None
         return self
 
     def update(self, status: Status) -> None:
         """Shows the present state; cheap enough to be called several times a second."""
         if self._live is not None:
-            self._live.update(render(status), refresh=True)
-            return
+            try:
+                self._live.update(render(status), refresh=True)
+                return
+            except OSError:  # the terminal is gone; rich would keep each view for it
+                self._live = None
         for message in new_messages(self._told, status.messages):
-            self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+            self._print(message)
         self._told = tuple(status.messages)
         if time.monotonic() - self._last_line >= _LINE_SECONDS:
             self._last_line = time.monotonic()
-            self._console.print(plain_line(status), markup=False, highlight=False, soft_wrap=True)
+            self._print(plain_line(status))
+
+    def _print(self, line: str) -> None:
+        with suppress(OSError):  # the console keeps it for the next time
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
-            self._live.stop()
+            with suppress(OSError):
+                self._live.stop()
+
+
+class _StandardError(Console):
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def on_broken_pipe(self) -> None:
+        """Says no more; rich would end the process."""
+        self.quiet = True
 
 
 def plain_line(status: Status) -> str:

@@ -5,7 +5,7 @@ Told of everything, decides nothing. What the reports add up to is worked out by
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from statistics import fmean as mean
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _WRITE_SECONDS = 5.0
 _SHOW_SECONDS = 0.5
+_CLIPPED_SHARE, _CLIPPED_REPORTS = 0.02, 5
+"""Of the targets of a batch, in so many reports in a row: more than the odd target that lies far out."""
 
 
 class Monitor:
@@ -41,6 +43,7 @@ class Monitor:
         view: what the user watches.
         seconds_before: wall-clock seconds of the run before it was resumed.
         status_file: what `muzero-ray status` reads; None writes none.
+        training_steps_before: training steps of the run before it was resumed.
     """
 
     def __init__(
@@ -51,9 +54,10 @@ class Monitor:
         view: LiveView,
         seconds_before: float = 0.0,
         status_file: StatusFile | None = None,
+        training_steps_before: int = 0,
     ) -> None:
         self._config = config
-        self._tally = Tally(config.self_play.segment_moves)
+        self._tally = Tally(config.self_play.segment_moves, training_steps_before)
         self._curve = curve
         self._writer = writer
         self._view = view
@@ -65,6 +69,7 @@ class Monitor:
         self._began = time.monotonic() - seconds_before
         self._messages: deque[str] = deque(maxlen=20)
         self._notes_told: set[str] = set()
+        self._often_clipped: Counter[str] = Counter()  # reports in a row
         self._memory_mb = 0.0
         self._memory_share = 0.0
         self._shed = 0
@@ -124,6 +129,23 @@ class Monitor:
     def training(self, report: TrainReport) -> None:
         """A stretch of training."""
         self._tally.training(report)
+        for what in ("value", "reward"):
+            if (share := report.metrics.get(f"train/{what}_clipped")) is not None:  # a stretch may have waited only
+                self._look_at_support(what, share)
+
+    def _look_at_support(self, what: str, share: float) -> None:
+        """Says so, once, when many targets lie beyond what the network can tell, which learning curves do not show."""
+        self._often_clipped[what] += 1
+        if share <= _CLIPPED_SHARE:
+            self._often_clipped[what] = 0
+        note = f"network.{what}_support"
+        if self._often_clipped[what] == _CLIPPED_REPORTS and note not in self._notes_told:
+            self._notes_told.add(note)
+            low, high = getattr(self._config.network, f"{what}_support")
+            self.trouble(
+                f"{share:.0%} of the {what} targets lie beyond network.{what}_support [{low:g}, {high:g}] and are cut "
+                "to it: widen it, or scale the game's rewards"
+            )
 
     def reanalysis(self, report: ReanalyzeReport) -> None:
         """A stretch of reanalysis."""

@@ -62,10 +62,12 @@ class Results:
 
     def write_video(self) -> None:
         """Plays an episode with the newest checkpoint's weights, and writes it."""
-        from muzero_ray.app.reporting.video import record_video  # here, since only the end of a run needs it
+        from muzero_ray.actors.build import Agent  # here, since only the end of a run needs them
+        from muzero_ray.app.reporting.video import record_video
 
         def write() -> None:
-            record_video(self._config, newest_checkpoint(self._folder).weights(), self._folder.video)
+            agent = Agent(self._config, newest_checkpoint(self._folder).weights())
+            record_video(self._config, agent, self._folder.video)
 
         self._try_to_write("video", write)
 

@@ -73,6 +73,12 @@ def read_status(path: Path) -> dict[str, Any] | None:
     return status if isinstance(status, dict) and wanted <= status.keys() else None
 
 
+def is_under_way(path: Path) -> bool:
+    """Whether, by its status, a run goes on at this moment."""
+    status = read_status(path)
+    return status is not None and status["state"] == "running" and head_is_alive(status)
+
+
 def head_is_alive(status: Mapping[str, Any]) -> bool:
     """Whether the process that wrote a status still runs; on another machine, whether it has written lately."""
     if status["host"] != socket.gethostname():

@@ -27,6 +27,7 @@ class Tally:
 
     Args:
         segment_moves: of a stretch of self-play, whose search is timed.
+        training_steps: of the run before it was resumed.
 
     Attributes:
         num_actors: self-play actors in processes of their own; 0 where everything is in one.
@@ -43,17 +44,17 @@ class Tally:
         new_times: seconds that single calls took since `forget_new`, by what was called.
     """
 
-    def __init__(self, segment_moves: int) -> None:
+    def __init__(self, segment_moves: int, training_steps: int = 0) -> None:
         self.num_actors = 0
         self.env_steps = 0
-        self.training_steps = 0
+        self.training_steps = training_steps
         self.status: BufferStatus | None = None
         self.trajectories = self.left_out = self.refused = 0
         self.evaluations = 0
         self.batches_ready = 0
         self.returns: deque[float] = deque(maxlen=_RETURNS_KEPT)
         self._segment_moves = segment_moves
-        self._present_training_steps = 0  # of the trainer as it is; goes back with it
+        self._present_training_steps = training_steps  # of the trainer as it is; goes back with it
         self._played_version = 0
         self._games = 0
         self._tested_resignations = self._false_resignations = 0

@@ -9,16 +9,15 @@ from muzero_ray.actors.build import Agent
 from muzero_ray.app.reporting import report
 from muzero_ray.core.config import Config
 from muzero_ray.core.rng import evaluation_seeds
-from muzero_ray.core.types import Weights
 from muzero_ray.play.evaluation import record_episode
 
 
-def record_video(config: Config, weights: Weights, stem: Path, episode: int = 0) -> Path | None:
+def record_video(config: Config, agent: Agent, stem: Path, episode: int = 0) -> Path | None:
     """Plays one of the evaluation's episodes greedily and writes it as a video.
 
     Args:
         config: of the run.
-        weights: of its network.
+        agent: with the weights that are to play.
         stem: path of the video without suffix.
         episode: which of the evaluation's episodes.
 
@@ -28,7 +27,6 @@ def record_video(config: Config, weights: Weights, stem: Path, episode: int = 0)
     Raises:
         OSError: if the disk is full or may not be written.
     """
-    agent = Agent(config, weights)
     recording = record_episode(
         agent.make_game,
         agent.planner,

@@ -68,7 +68,14 @@ class RunFolder:
         folder = cls(Path(path))
         if not folder.config.is_file():
             wanted = "wanted a run folder (results/<game>/<date--time>), which holds a config.yaml"
-            raise UserError(f"{path}: {wanted}, got {'a folder without' if folder.path.is_dir() else 'nothing there'}")
+            if folder.path.is_dir():
+                got = "a folder without"
+            elif folder.path.is_file():
+                own = cls(folder.path.parent).config.is_file()
+                got = f"a file; did you mean {folder.path.parent}?" if own else "a file"
+            else:
+                got = "nothing there"
+            raise UserError(f"{path}: {wanted}, got {got}")
         return folder
 
     @classmethod
@@ -153,13 +160,17 @@ def versions() -> dict[str, str]:
         "cpu": _cpu_model(),
         "cores": str(os.cpu_count()),
     }
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "not installed"
+    found |= {package: package_version(package) for package in _PACKAGES}
     commit = _git_commit()
     return {**found, "git": commit} if commit else found
+
+
+def package_version(name: str) -> str:
+    """The version of a package, or that it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _make_unique(parent: Path, stamp: str) -> Path:

@@ -1,7 +1,11 @@
 """What the user sees: numbers in words, and a view that fits the terminal."""
 
+import errno
 import io
 import math
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -169,3 +173,43 @@ def test_messages_are_told_once_even_if_the_oldest_are_dropped():
     assert new_messages(["a", "b"], ["a", "b"]) == []
     assert new_messages(["a", "b"], ["b", "c"]) == ["c"]
     assert new_messages(["a"], ["b"]) == ["b"]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_view_that_cannot_be_written_for_a_while_costs_nothing_but_itself(terminal):
+    class Disk(io.StringIO):
+        full = True
+
+        def write(self, text):
+            if self.full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(text)
+
+    disk = Disk()
+    with LiveView(Console(file=disk, force_terminal=terminal, width=120)) as view:
+        view.update(status(messages=["self_play_1 is back"]))
+        disk.full = False
+        view.update(status(messages=["self_play_1 is back", "trainer is back"]))
+    assert "self_play_1 is back" in disk.getvalue()
+    assert "trainer is back" in disk.getvalue()
+
+
+@pytest.mark.parametrize("broken", ["pipe", "disk"])
+def test_a_program_whose_standard_error_takes_nothing_goes_on_to_its_end(broken):
+    program = """
+import sys
+from muzero_ray.app.reporting.live_view import LiveView, Status
+from muzero_ray.app.start import say
+with LiveView() as view:
+    for step in range(3):
+        view.update(Status("cartpole", step, 3, 0, 1.0, messages=[f"message {n}" for n in range(step)]))
+        say("a line")
+print("done")
+"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    target = writer if broken == "pipe" else os.open("/dev/full", os.O_WRONLY)
+    found = subprocess.run(
+        [sys.executable, "-c", program], stderr=target, stdout=subprocess.PIPE, text=True, timeout=60
+    )
+    assert found.stdout == "done\n"

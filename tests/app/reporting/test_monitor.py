@@ -115,6 +115,25 @@ def test_prometheus_gets_counters_restarts_by_role_and_single_latencies(watched)
     assert exported.histograms.keys() == HISTOGRAMS.keys()
 
 
+@pytest.mark.parametrize("what", ["value", "reward"])
+def test_targets_that_are_cut_in_report_after_report_are_told_of_once(watched, caplog, what):
+    monitor, *_ = watched
+    shares = [0.3, 0.3, 0.3, 0.3, 0.0, *([0.3] * 12), 0.0, *([0.3] * 12)]
+    for step, share in enumerate(shares):
+        monitor.training(TrainReport(step, 1, 0.1, 0.1, False, {f"train/{what}_clipped": share}))
+        monitor.training(TrainReport(step, 0, 0.0, 1.0, False, {}))  # it waited
+        assert len(caplog.messages) == int(step >= 9), step
+    low, high = {"value": (-20, 20), "reward": (-12, 12)}[what]
+    assert f"30% of the {what} targets lie beyond network.{what}_support [{low}, {high}]" in caplog.text
+
+
+def test_a_few_targets_that_are_cut_are_not_worth_a_word(watched, caplog):
+    monitor, *_ = watched
+    for step in range(20):
+        monitor.training(TrainReport(step, 1, 0.1, 0.1, False, {"train/value_clipped": 0.01}))
+    assert caplog.messages == []
+
+
 def test_the_status_file_holds_the_present_and_the_health_of_every_actor(watched):
     *_, path = watched
     status = read_status(path)

@@ -63,6 +63,15 @@ def test_what_is_no_run_is_refused(tmp_path):
         RunFolder.open(tmp_path / "none")
 
 
+def test_a_file_is_no_run_but_the_folder_of_its_configuration_is(tmp_path):
+    (tmp_path / "mine.yaml").write_text("")
+    with pytest.raises(UserError, match=r"mine.yaml: wanted a run folder .*, got a file$"):
+        RunFolder.open(tmp_path / "mine.yaml")
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(UserError, match=rf"config.yaml: .*, got a file; did you mean {tmp_path}\?"):
+        RunFolder.open(tmp_path / "config.yaml")
+
+
 def test_file_in_the_place_of_the_results_is_told_in_a_sentence(tmp_path):
     (tmp_path / "results").write_text("")
     with pytest.raises(

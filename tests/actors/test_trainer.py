@@ -1,0 +1,36 @@
+"""What the trainer's process does when it was started in place of one whose death nobody saw."""
+
+from unittest.mock import Mock
+
+import pytest
+from reference.tiny_runs import tiny_config
+
+from muzero_ray.actors import build, trainer
+from muzero_ray.adapters.loading import load_game
+
+
+class Exited(BaseException):
+    """In the place of the end of the process."""
+
+
+@pytest.fixture
+def make_trainer(monkeypatch):
+    def exit_process(code):
+        raise Exited(code)
+
+    monkeypatch.setattr(trainer.os, "_exit", exit_process)
+    monkeypatch.setattr(trainer, "ray", Mock())
+    config = tiny_config()
+    return lambda: trainer.Trainer(config, build.game_spec(load_game(config.game)), "cpu", 1)
+
+
+@pytest.mark.parametrize(("method", "arguments"), [("train", (0.1,)), ("state", ()), ("publish", ())])
+def test_a_process_that_was_not_told_what_to_continue_from_ends_and_gives_nothing_out(make_trainer, method, arguments):
+    with pytest.raises(Exited):
+        getattr(make_trainer(), method)(*arguments)
+
+
+def test_once_it_has_started_it_gives_its_state(make_trainer):
+    made = make_trainer()
+    made.start(None)
+    assert made.state().training_steps == 0
