@@ -7,6 +7,7 @@ import pytest
 from reference.tiny_runs import tiny_config
 
 from muzero_ray.app import distributed_run
+from muzero_ray.app.supervisor import Role
 from muzero_ray.core.reports import BufferStatus
 from muzero_ray.core.types import SelfPlayReport
 
@@ -47,7 +48,7 @@ class ScriptedSupervisor:
 def head(monkeypatch):
     """A head with a budget of two deliveries, one of which may be under way; and its supervisor."""
     names = ("buffer", "trainer", "storage", "evaluator", "self-play")
-    roles = [SimpleNamespace(name=name, restore=None, down=False, dispensable=False) for name in names]
+    roles = [Role(name, None) for name in names]
     actors = SimpleNamespace(
         **dict(zip(names[:4], roles, strict=False)), self_play=[roles[4]], reanalyze=None, reserve=None, roles=roles
     )
