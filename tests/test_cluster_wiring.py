@@ -230,6 +230,18 @@ def test_steps_that_a_trainer_goes_back_by_are_due_again_unless_the_buffer_goes_
     assert due_again() == [(60,)]
 
 
+def test_a_trainer_that_dies_when_all_was_trained_trains_again_what_was_lost(monkeypatch):
+    snapshot = Snapshot(env_steps=1000, training_steps=40, learner=b"", weights={}, buffer={}, limiter={})
+    run = make_run(monkeypatch, lambda: snapshot)
+    run._trained(TrainReport(100, 0, 0.0, 0.0, finished=True, metrics={}))
+    assert run.finished
+    run._actors.trainer.restore()
+    assert not run.finished
+    assert run._supervisor.count("train", run._actors.trainer) == 2
+    run._trained(TrainReport(100, 60, 0.0, 0.0, finished=True, metrics={}))
+    assert run.finished
+
+
 def test_the_buffer_and_the_monitor_are_told_how_many_actors_are_at_work(monkeypatch):
     run = make_run(monkeypatch)
     gone = run._actors.self_play[1]

@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -83,7 +83,8 @@ def head_logging(logs: Logs) -> Iterator[None]:
         package.setLevel(level)
         for handler in handlers:
             package.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # what a full disk did not take
+                handler.close()
 
 
 class _Warnings(logging.StreamHandler):  # type: ignore[type-arg]
@@ -105,7 +106,8 @@ class _PatientFileHandler(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         if not self._told:
             self._told = True
-            print(f"{self.baseFilename} cannot be written: {sys.exc_info()[1]}; the run goes on", file=sys.stderr)
+            with suppress(OSError):
+                print(f"{self.baseFilename} cannot be written: {sys.exc_info()[1]}; the run goes on", file=sys.stderr)
 
 
 def _file_handler(actor: str, logs: Logs) -> logging.Handler:

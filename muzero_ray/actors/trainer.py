@@ -65,11 +65,11 @@ class Trainer:
         """Continues from a checkpoint's learner state, if there is one; publishes."""
         self._buffer = ray.get_actor(names.BUFFER)
         self._storage = ray.get_actor(names.STORAGE)
-        self._started = True
         if self._others is not None:
             self._others.start(state)
         if state is not None:
             self._learner.load_bytes(state)
+        self._started = True
         self.publish()
         logger.info("starts at training step %d", self._learner.training_steps)
         return TrainerStart(self._learner.training_steps, tuple(self._learner.notes))

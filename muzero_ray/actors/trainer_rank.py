@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import Any, NoReturn
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
 from muzero_ray.actors import names
 from muzero_ray.actors.by_reference import Drawn, received_parts
@@ -107,9 +107,12 @@ class OtherRanks:
         self.ranks = join(0, config.train.num_gpus, address, device)
 
     def start(self, state: bytes | None) -> None:
-        """Has all of them continue from a state."""
+        """Has all of them continue from a state; ends this process if one of them is lost."""
         shared = ray.put(state)
-        ray.get([actor.start.remote(shared) for actor in self._actors])
+        try:
+            ray.get([actor.start.remote(shared) for actor in self._actors])
+        except (RayActorError, OutOfMemoryError) as error:
+            _end_process(error)
 
     def update(self, batches: list[ray.ObjectRef[Any]]) -> None:
         """Has each of them take steps with its batches; returns at once."""
@@ -132,8 +135,12 @@ class OtherRanks:
                     raise
             except RayError:
                 continue  # its process is gone, and cannot say
-        logger.error("%s; the trainer starts anew, with new ranks", loss)
-        os._exit(1)  # not an exception: that would end the run
+        _end_process(loss)
+
+
+def _end_process(loss: Exception) -> NoReturn:
+    logger.error("%s; the trainer starts anew, with new ranks", loss)
+    os._exit(1)  # not an exception: that would end the run
 
 
 def _free_port() -> int:

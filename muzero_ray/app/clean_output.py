@@ -1,4 +1,4 @@
-"""Keeps standard output for what is to be read there."""
+"""Keeps standard output for what is to be read there, and tells the user all else on standard error."""
 
 import contextlib
 import os
@@ -25,3 +25,9 @@ def stdout_kept_clean() -> Iterator[None]:
     """Keeps standard output for the result of a command, which is printed afterwards."""
     with stdout_set_apart():
         yield
+
+
+def say(text: str) -> None:
+    """Tells the user, if that can be written: work is worth more than what is told of it."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)

@@ -25,7 +25,7 @@ from muzero_ray.app.agent import make_agent, open_agent, open_checkpoint
 from muzero_ray.app.boards.board_commands import gtp, play, uci
 from muzero_ray.app.boards.match import match
 from muzero_ray.app.boards.prove import prove
-from muzero_ray.app.clean_output import stdout_kept_clean
+from muzero_ray.app.clean_output import say, stdout_kept_clean
 from muzero_ray.app.errors import UserError, did_you_mean, game_in_words
 from muzero_ray.app.invocation import PROGRAM
 from muzero_ray.app.reporting.status import status
@@ -53,12 +53,12 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError(f"no command {name!r}{did_you_mean(name, list(COMMANDS))}; see {PROGRAM} --help")
         return COMMANDS[name](rest)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return 2
     except SystemExit as stop:  # tyro ends the process itself after help and after mistakes
         return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        say("stopped")
         return 130
     except BrokenPipeError:  # whoever read the output, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing complains at exit
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         told = game_in_words(error)
         if told is None:
             raise
-        print(f"error: {told}", file=sys.stderr)
+        say(f"error: {told}")
         return 2
 
 

@@ -23,7 +23,7 @@ from muzero_ray.app import gpu_shares
 from muzero_ray.app.errors import UserError
 from muzero_ray.core.config import Config, SystemConfig
 
-_ANSWER_SECONDS = 10.0
+_ANSWER_SECONDS = 20.0
 _POLL_SECONDS = 1.0
 _CALLS_REMEMBERED = "10000"
 """Of actors, for the dashboard, by a cluster of our own."""
@@ -127,7 +127,7 @@ def _expect_answer(address: str) -> None:
     while True:
         try:
             socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, ValueError) as error:
             if time.monotonic() < deadline:  # its head may be about to start
                 time.sleep(_POLL_SECONDS)
                 continue

@@ -186,14 +186,17 @@ class DistributedRun:
         self._training_steps = start.training_steps
         for note in start.notes:
             self._monitor.event(note)
-        for _ in range(2):
-            self._train()
+        self._keep_training()
 
     def _begun(self) -> list[Role]:
         """The actors without those of self-play that still wait for their first place."""
         return [role for role in self._actors.roles if not role.dispensable or role.incarnation > 0]
 
     # Training and reanalysis: one stretch after another.
+
+    def _keep_training(self) -> None:
+        for _ in range(2):
+            self._train()
 
     def _train(self) -> None:
         if not self._pausing and not self._training_done:
@@ -249,12 +252,16 @@ class DistributedRun:
     def _start_buffer(self, snapshot: Snapshot | None) -> None:
         state = {"buffer": snapshot.buffer, "limiter": snapshot.limiter} if snapshot else None
         buffer = self._actors.buffer
-        self._supervisor.submit(buffer, "start", state, buffer.incarnation, then=self._playing.buffer_told)
+        # Not sent again if its process dies meanwhile: the next one is given a start of its own.
+        self._supervisor.submit(
+            buffer, "start", state, buffer.incarnation, then=self._playing.buffer_told, resend=False
+        )
         self._buffer_restored_at = self._training_steps
 
     def _restore_buffer(self) -> None:
         snapshot = self._newest_snapshot()
         self._start_buffer(snapshot)
+        self._memory_watch.buffer_restored()
         self._playing.buffer_restored(snapshot.env_steps if snapshot else 0)
         self._keep_reanalyzing()
 
@@ -266,15 +273,18 @@ class DistributedRun:
         back = max(0, self._training_steps - newest)
         self._training_steps = newest
         learner = snapshot.learner if snapshot else None
-        self._supervisor.submit(self._actors.trainer, "start", learner, then=nothing)
+        self._supervisor.submit(self._actors.trainer, "start", learner, then=nothing, resend=False)
         if lost > 0 and not self._actors.buffer.down:
             self._supervisor.submit(self._actors.buffer, "training_lost", lost, then=nothing, resend=False)
         self._monitor.event(f"the trainer goes back by {back:,} training steps, and makes up for them")
+        if self._training_done and back > 0:
+            self._training_done = False
+            self._keep_training()
 
     def _restore_storage(self) -> None:
         # As many starts as there can have been: each gives a seed of its own, and none may come twice.
         starts = {role.name: self._starts.get(role.name, 0) + role.starts for role in self._actors.roles}
-        self._supervisor.submit(self._actors.storage, "start", starts, then=nothing)
+        self._supervisor.submit(self._actors.storage, "start", starts, then=nothing, resend=False)
         self._supervisor.submit(self._actors.trainer, "publish", then=nothing)
 
 

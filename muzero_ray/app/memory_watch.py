@@ -100,6 +100,10 @@ class MemoryWatch:
         self._warned.add(name)
         return Decision(warning=in_words(name, memory))
 
+    def buffer_restored(self) -> None:
+        """A new buffer has all of its room again."""
+        self._smallest = False
+
     def buffer_is_smallest(self) -> None:
         """The buffer could not become smaller, and is not to be asked again."""
         self._smallest = True

@@ -8,6 +8,7 @@ import signal
 from contextlib import ExitStack
 
 from muzero_ray.actors.logs import Logs, head_logging
+from muzero_ray.app.clean_output import say
 from muzero_ray.app.config_io import write_config
 from muzero_ray.app.errors import UserError, game_in_words
 from muzero_ray.app.reporting.curve import Curve
@@ -20,7 +21,7 @@ from muzero_ray.app.saving.checkpoint_reader import Checkpoint
 from muzero_ray.app.saving.remote_copies import RemoteCopies, find_copies
 from muzero_ray.app.saving.run_folder import RunFolder
 from muzero_ray.app.session import Session
-from muzero_ray.app.start import check_same_game, one_process, over_ray, read_snapshot, say, say_protocol
+from muzero_ray.app.start import check_same_game, one_process, over_ray, read_snapshot, say_protocol
 from muzero_ray.app.stopping import StopRequest, Wish, stop_signals
 from muzero_ray.core.config import Config
 

@@ -187,6 +187,20 @@ class Session:
         self._all_saved = self._written and not self._saving
         return self._all_saved
 
+    def _save_finished(self) -> bool:
+        """A last checkpoint once the budget is spent, unless nothing is new; whether it is written.
+
+        A trainer that dies before it has given its state makes up for what was lost first.
+        """
+        while True:
+            if not self._saving and self._newest == (self._active.env_steps, self._active.training_steps):
+                self._all_saved = True
+                return True
+            saved = self._save_last(self._config.system.stall_seconds)
+            if self._active.finished or self._stop.wish >= Wish.SAVE:
+                return saved
+            self._step_while(lambda: not self._active.finished, Wish.SAVE)
+
     def _step_while(self, waiting: Callable[[], bool], unless: Wish, deadline: float = math.inf) -> None:
         """Steps on for something that is under way, unless so much is wished."""
         while waiting() and self._stop.wish < unless and time.monotonic() < deadline:
@@ -199,13 +213,14 @@ class Session:
         spent = self._active.finished
         if spent:  # as if that had been wished: one press more is the next one
             self._answered = self._stop.wish = max(self._stop.wish, Wish.EVALUATE)
-        elif self._active.training_steps == 0:  # what nobody has trained needs no evaluation
-            self._stop.wish = max(self._stop.wish, Wish.SAVE)
-        self._active.pause(evaluating=self._stop.wish < Wish.SAVE)
-        self._answer()
-        if spent and not self._saving and self._newest == (self._active.env_steps, self._active.training_steps):
-            saved = self._all_saved = True  # everything has been told by now, and nothing of it is new
+            saved = self._save_finished()
+            spent = self._active.finished
+            self._active.pause(evaluating=self._stop.wish < Wish.SAVE)
         else:
+            if self._active.training_steps == 0:  # what nobody has trained needs no evaluation
+                self._stop.wish = max(self._stop.wish, Wish.SAVE)
+            self._active.pause(evaluating=self._stop.wish < Wish.SAVE)
+            self._answer()
             saved = self._save_last(self._config.system.stall_seconds)
         evaluated = self._evaluate_finally()
         summary = self._write_summary(finished=spent and evaluated)

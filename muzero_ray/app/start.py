@@ -6,13 +6,14 @@ somebody to watch it. What the run then does is `session`.
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Protocol
 
 from muzero_ray.actors import build
 from muzero_ray.actors.description import describe_network
 from muzero_ray.actors.logs import Logs
 from muzero_ray.adapters.loading import load_game
+from muzero_ray.app.clean_output import say
 from muzero_ray.app.errors import UserError
 from muzero_ray.app.gpu_shares import asked_for
 from muzero_ray.app.local_run import LocalRun
@@ -146,9 +147,3 @@ def check_same_game(config: Config, checkpoint: Checkpoint, snapshot: Snapshot) 
             f"{checkpoint.path}: the game {config.game} has changed since ({error}); bring back what it was, "
             "or start a new run"
         ) from error
-
-
-def say(text: str) -> None:
-    """Tells the user; a run is worth more than what is told of it where that cannot be written."""
-    with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,12 @@
 """Logs: which line lands in which file, and what happens where there is no place for them."""
 
+import errno
+import io
 import logging
+import os
 import re
+import sys
+from logging.handlers import RotatingFileHandler
 
 import pytest
 
@@ -109,3 +114,17 @@ def test_a_log_that_cannot_be_written_is_told_once_and_ends_nothing(tmp_path, ca
     told = capsys.readouterr().err
     assert told.count("trainer.log cannot be written: ") == 1
     assert "the run goes on" in told
+
+
+def test_a_log_that_the_disk_does_not_take_ends_nothing_even_where_that_cannot_be_said(tmp_path, monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with head_logging(Logs(tmp_path / "logs")):
+        logger.info("one")
+        [handler] = [each for each in logging.getLogger("muzero_ray").handlers if isinstance(each, RotatingFileHandler)]
+        handler.stream.close()
+        handler.stream = open("/dev/full", "w")  # noqa: SIM115
+        monkeypatch.setattr(sys, "stderr", Full())
+        logger.info("two")

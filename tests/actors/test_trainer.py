@@ -34,3 +34,12 @@ def test_once_it_has_started_it_gives_its_state(make_trainer):
     made = make_trainer()
     made.start(None)
     assert made.state().training_steps == 0
+
+
+def test_a_start_that_failed_half_way_is_none(make_trainer):
+    made = make_trainer()
+    made._others = Mock(start=Mock(side_effect=RuntimeError("a rank is not there yet")))
+    with pytest.raises(RuntimeError):
+        made.start(None)
+    with pytest.raises(Exited):
+        made.state()

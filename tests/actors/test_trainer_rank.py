@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 
 from muzero_ray.actors import trainer_rank
 from muzero_ray.actors.trainer_rank import OtherRanks
@@ -53,3 +53,20 @@ def test_what_a_living_rank_failed_of_is_the_error_of_the_trainer_even_if_anothe
     with pytest.raises(RayTaskError) as caught:
         give_up(RayActorError(), failed(RankLost("rank 1")), failed(ValueError("out of memory")))
     assert str(caught.value.cause) == "out of memory"
+
+
+@pytest.mark.parametrize("loss", [RayActorError(), OutOfMemoryError("Ray killed it")])
+def test_a_rank_that_is_lost_before_it_has_begun_ends_the_process_too(monkeypatch, loss):
+    def get(refs):
+        raise loss
+
+    monkeypatch.setattr(trainer_rank, "ray", SimpleNamespace(put=lambda state: state, get=get))
+
+    def exit_process(code):
+        raise Exited(code)
+
+    monkeypatch.setattr(trainer_rank.os, "_exit", exit_process)
+    ranks = OtherRanks.__new__(OtherRanks)
+    ranks._actors = [SimpleNamespace(start=SimpleNamespace(remote=lambda state: "ref"))]
+    with pytest.raises(Exited):
+        ranks.start(None)

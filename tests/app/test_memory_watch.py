@@ -62,6 +62,9 @@ def test_buffer_that_cannot_become_smaller_is_not_asked_again(watch, clock):
     decision = watch.told("replay_buffer", full(60), buffer_bytes=50)
     assert not decision.halve_buffer
     assert "use a smaller replay.capacity_mb" in decision.warning
+    watch.buffer_restored()
+    clock.seconds += 1000
+    assert watch.told("replay_buffer", full(60), buffer_bytes=50) == HALVE, "it is another one, as large as at first"
 
 
 def test_whoever_holds_most_on_a_full_machine_is_named_once_with_what_to_change(watch):

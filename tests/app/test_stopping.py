@@ -170,7 +170,7 @@ def test_sigterm_writes_a_checkpoint_and_leaves_without_an_evaluation(tmp_path, 
 def test_ctrl_c_after_the_budget_is_spent_leaves_without_the_final_evaluation(tmp_path, in_one_process):
     session = make_session(tmp_path, {"snapshot": [SIGINT]}, in_one_process=in_one_process, finished=True)
     assert session.run() == 130
-    assert session.active.did == ["pause for an evaluation", "snapshot"]
+    assert session.active.did == ["snapshot", "pause"]
     assert len(list_checkpoints(session.folder.checkpoints)) == 1
 
 
@@ -178,7 +178,31 @@ def test_ctrl_c_after_the_budget_is_spent_leaves_without_the_final_evaluation(tm
 def test_once_the_budget_is_spent_only_who_gives_the_snapshot_and_evaluates_still_counts(tmp_path, in_one_process):
     session = make_session(tmp_path, {}, in_one_process=in_one_process, finished=True)
     assert session.run() == 0
-    assert session.active.did == ["pause for an evaluation", "snapshot", "evaluation"]
+    assert session.active.did == ["snapshot", "pause for an evaluation", "evaluation"]
+
+
+def test_what_a_trainer_lost_that_died_after_its_last_report_is_made_up_for_before_the_end(tmp_path):
+    session = make_session(tmp_path, {}, in_one_process=False, finished=True)
+    active, steps_left = session.active, [3]
+    take_snapshot, step = active.take_snapshot, active.step
+
+    def dies(then) -> None:
+        active.take_snapshot = take_snapshot
+        active.finished, active.training_steps = False, 20
+        active.under_way.append(lambda: then(Snapshot(200, 20, b"", {"w": np.ones(1)}, {}, {"inserted": 200})))
+
+    def trains() -> None:
+        step()
+        if not active.finished:
+            steps_left[0] -= 1
+            if steps_left[0] == 0:
+                active.finished, active.training_steps = True, 30
+
+    active.take_snapshot, active.step = dies, trains
+    assert session.run() == 0
+    assert [path.name for path in list_checkpoints(session.folder.checkpoints)] == ["step_000000030", "step_000000020"]
+    assert active.did == ["snapshot", "pause for an evaluation", "evaluation"]
+    assert json.loads(session.folder.summary.read_text())["finished"] is True
 
 
 @in_both

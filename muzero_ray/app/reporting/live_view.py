@@ -180,6 +180,8 @@ class LiveView:
                 self._live.update(render(status), refresh=True)
                 return
             except OSError:  # the terminal is gone; rich would keep each view for it
+                with suppress(OSError):
+                    self._live.stop()
                 self._live = None
         for message in new_messages(self._told, status.messages):
             self._print(message)

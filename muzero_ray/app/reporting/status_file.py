@@ -84,7 +84,9 @@ def head_is_alive(status: Mapping[str, Any]) -> bool:
     if status["host"] != socket.gethostname():
         return time.time() - float(status["updated"]) < _SILENT_SECONDS
     try:
+        process = psutil.Process(int(status["pid"]))
         # Numbers of processes are used again: one that was started at another time is another one.
-        return abs(psutil.Process(int(status["pid"])).create_time() - float(status["process_started"])) < 1.0
+        same = abs(process.create_time() - float(status["process_started"])) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE  # dead, and nobody has asked how it ended
     except psutil.Error:
         return False

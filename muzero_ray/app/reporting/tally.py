@@ -55,7 +55,7 @@ class Tally:
         self.returns: deque[float] = deque(maxlen=_RETURNS_KEPT)
         self._segment_moves = segment_moves
         self._present_training_steps = training_steps  # of the trainer as it is; goes back with it
-        self._played_version = 0
+        self._played_version = training_steps
         self._games = 0
         self._tested_resignations = self._false_resignations = 0
         self._losses: dict[str, float] = {}

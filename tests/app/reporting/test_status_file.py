@@ -1,10 +1,12 @@
 """The status file: whole at any moment, and honest about who wrote it."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from muzero_ray.app.reporting.status_file import StatusFile, head_is_alive, read_status
@@ -62,3 +64,17 @@ def test_a_place_that_cannot_be_written_is_told_once_and_ends_nothing(tmp_path, 
     file.write({"state": "running"})
     assert len(caplog.records) == 1
     assert "status.json cannot be written: No such file or directory; the run goes on" in caplog.text
+
+
+def test_a_head_that_has_died_and_whose_parent_has_not_asked_for_it_is_not_alive(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    started = psutil.Process(process.pid).create_time()
+    status = {"host": socket.gethostname(), "pid": process.pid, "process_started": started, "updated": 0.0}
+    assert head_is_alive(status)
+    process.stdin.close()
+    deadline = time.monotonic() + 30
+    while head_is_alive(status) and time.monotonic() < deadline:  # it is a zombie until `wait`
+        time.sleep(0.05)
+    assert psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE
+    assert not head_is_alive(status)
+    process.wait()
