@@ -135,6 +135,7 @@ class Supervisor:
             return  # late, from a process that is gone
         if process > role.process > 0 and role.answered_as == role.incarnation and not role.down:
             self._count_crash(role, "a call", RuntimeError("its process died between two calls"))
+            role.incarnation += 1  # a call of the old one that fails later is no further crash
             role.up_since = time.monotonic()
             self._on_event(f"{role.name} died between two calls and was restarted (crash {role.crashes})")
             if role.node:

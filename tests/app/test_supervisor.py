@@ -179,7 +179,9 @@ def test_a_death_between_two_calls_is_told_and_counted_once(monkeypatch):
         saw(scene.role, process)
     assert scene.told == ["self_play_0 died between two calls and was restarted (crash 1)"]
     assert (scene.role.crashes, scene.role.starts) == (1, 2)
-    scene.dies()  # seen by its call
+    scene.dies()  # of this call it is not known which process it was sent to
+    assert scene.role.crashes == 1
+    scene.dies()  # it was sent again to the new one: seen by its call
     scene.comes_back()
     saw(scene.role, 3)
     assert (scene.role.crashes, scene.role.starts) == (2, 4)  # of two crashes in a row, one more may have gone unseen
@@ -198,6 +200,28 @@ def test_a_death_is_counted_once_where_the_new_process_answers_before_it_is_said
     assert scene.role.crashes == 1
     scene.supervisor.answered(scene.role, 3)
     assert scene.role.crashes == 2
+
+
+def test_a_death_is_counted_once_where_the_new_process_answers_before_a_call_of_the_old_one_has_failed(monkeypatch):
+    scene = Scene(monkeypatch, max_restarts=5)
+    lost: list[str] = []
+    call = {"then": lambda value: None, "resend": False, "lost": lambda: lost.append("measure")}
+    scene.supervisor.submit(scene.role, "measure", **call)
+    for process in (1, 2):
+        scene.supervisor.answered(scene.role, process)
+    scene.comes("measure", RayActorError())
+    assert scene.told == ["self_play_0 died between two calls and was restarted (crash 1)"]
+    assert lost == ["measure"]
+    assert not scene.role.down
+    scene.supervisor.submit(scene.role, "measure", **call)
+    scene.comes("measure", RayActorError())  # of the new process
+    assert scene.role.crashes == 2
+    scene.passes(0.5)
+    scene.comes("__ray_ready__", None)
+    scene.passes(60.0)
+    for process in (3, 4):
+        scene.supervisor.answered(scene.role, process)
+    assert scene.role.crashes == 3
 
 
 def test_a_death_between_two_calls_is_seen_after_a_call_failed_whose_process_lived(monkeypatch):
