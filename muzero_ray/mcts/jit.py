@@ -5,7 +5,7 @@ for a debugger.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numba
 
@@ -21,6 +21,12 @@ fastmath: searches agree with mctx to the last visit, and NaN from a model is no
 """
 
 
+def compiled_with(**options: Any) -> Callable[[F], F]:
+    """A decorator that compiles a function on its first call, by these options of `numba.njit`."""
+    decorator: Callable[[F], F] = numba.njit(**options)
+    return decorator
+
+
 def compiled(function: F) -> F:
-    """Compiles a function on its first call."""
-    return cast(F, numba.njit(**OPTIONS)(function))
+    """Compiles a function of the search on its first call."""
+    return compiled_with(**OPTIONS)(function)

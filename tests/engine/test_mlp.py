@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -237,3 +238,31 @@ def test_the_bare_products_are_those_of_a_step():
 def test_the_engine_never_imports_torch():
     code = "import sys, muzero_ray.engine.mlp; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_plain_python_for_a_debugger_answers_as_the_compiled_code():
+    code = (
+        "import numpy as np\n"
+        "from reference.networks import SMALL, SPEC, random_network\n"
+        "from muzero_ray.engine.mlp import CompiledMLP\n"
+        "from muzero_ray.nn.networks import to_weights\n"
+        "engine = CompiledMLP(SMALL, SPEC, discount=0.9)\n"
+        "engine.set_weights(to_weights(random_network(SMALL, SPEC, seed=0)))\n"
+        "root = engine.initial(np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32), 2)\n"
+        "print(*root.values, *root.policy_logits.ravel())\n"
+        "step = engine.recurrent(np.zeros(3, np.int32), np.arange(3, dtype=np.int32), 1)\n"
+        "print(*step.values, *step.rewards, *step.policy_logits.ravel())\n"
+    )
+    answers = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "NUMBA_DISABLE_JIT": disabled, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for disabled in ("0", "1")
+    ]
+    assert len(answers[0]) == 3 * (1 + SPEC.num_actions) + 3 * (2 + SPEC.num_actions)
+    compiled, plain = (np.array(answer, dtype=np.float64) for answer in answers)
+    np.testing.assert_allclose(plain, compiled, rtol=0, atol=1e-5 * np.abs(compiled).max())
