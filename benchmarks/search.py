@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import mctx
 import numpy as np
 
+from muzero_ray.app.bench import overrides_in_words, speed_overrides
 from muzero_ray.core.config import NetworkConfig, SearchConfig
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.support import support_bins
@@ -62,6 +63,8 @@ def main() -> None:
     weights = make_weights()
     difference = check_networks_agree(weights)
     print(f"{cpu_name()}, " + ("one core" if core is not None else "not pinned to a core: this system cannot"))
+    if overrides := speed_overrides():
+        print("not the machine's own choice, but set in the environment:", overrides_in_words(overrides))
     print(f"networks agree to {difference:.1e}; {SIMULATIONS} simulations; medians of {options.repeats} [min-max]\n")
     rows = []
     for size in options.batch_sizes:
@@ -72,7 +75,13 @@ def main() -> None:
     print(LEGEND)
     if options.json:
         packages = {name: metadata.version(name) for name in ("muzero-ray", "numpy", "numba", "jax", "jaxlib", "mctx")}
-        about = {"cpu": cpu_name(), "pinned": core is not None, "python": platform.python_version(), **packages}
+        about = {
+            "cpu": cpu_name(),
+            "pinned": core is not None,
+            "environment": overrides,
+            "python": platform.python_version(),
+            **packages,
+        }
         figures = {"about": about, "simulations": SIMULATIONS, "difference": difference, "rows": rows}
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
 

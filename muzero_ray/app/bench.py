@@ -30,6 +30,8 @@ Step = Callable[[int], tuple[Any, ...]]
 _BATCH_SIZES = (1, 8, 32, 64, 256)
 _SIMULATIONS = 50
 _REPEATS = 5
+_SPEED_VARIABLES = ("OPENBLAS_CORETYPE", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT", "NUMBA_DISABLE_JIT")
+"""What in the environment takes the choice of machine code from OpenBLAS and numba."""
 _SPEC = GameSpec(observation_shape=(8,), num_actions=4)
 _NETWORK = NetworkConfig(
     latent_size=64, hidden_size=64, head_size=64, value_support=(-10.0, 10.0), reward_support=(-10.0, 10.0)
@@ -39,15 +41,32 @@ _NETWORK = NetworkConfig(
 def main(what: str, as_json: bool) -> int:
     """Runs one benchmark and prints its rows, as a table or as one JSON object; returns the exit code."""
     rows = {"search": bench_search, "selfplay": bench_selfplay, "learner": bench_learner}[what]()
+    overrides = speed_overrides()
     if as_json:
-        print(json.dumps({"bench": what, "cores": os.cpu_count(), "rows": rows}))
+        print(json.dumps({"bench": what, "cores": os.cpu_count(), "environment": overrides, "rows": rows}))
         return 0
+    if overrides:
+        print("not the machine's own choice, but set in the environment:", overrides_in_words(overrides))
     names = list(rows[0])
     cells = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     for line in cells:
         print("  ".join(f"{text:>{width}}" for text, width in zip(line, widths, strict=True)))
     return 0
+
+
+def speed_overrides() -> dict[str, str]:
+    """Variables of the environment that say which machine code runs, with their values.
+
+    An `OPENBLAS_CORETYPE` of an older processor, as some shells and containers export it, makes matrix products
+    more than twice as slow; figures are then not those of the machine.
+    """
+    return {name: os.environ[name] for name in _SPEED_VARIABLES if os.environ.get(name)}
+
+
+def overrides_in_words(overrides: dict[str, str]) -> str:
+    """`NAME=value` of each, with commas."""
+    return ", ".join(f"{name}={value}" for name, value in overrides.items())
 
 
 def bench_search() -> list[dict[str, Any]]:
