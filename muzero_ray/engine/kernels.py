@@ -13,7 +13,9 @@ Constants are float32 objects, because a Python number would turn the arithmetic
 `CompiledMLP.set_weights` checks of the weights and the game's seam of observations.
 
 Between the products, every pass over a batch is one function, compiled as the search is, without reference counts:
-counting them for every row took half of the time of these passes. `np.dot` does not compile without.
+counting them for every row took half of the time of these passes. `np.dot` does not compile without. All of them are
+put into the kernels that call them (`forceinline`): else a process that compiles them calls other copies, with sums in
+another order, than one that loads them from numba's cache, and reruns are not equal to the bit.
 """
 
 from collections.abc import Callable
@@ -98,7 +100,8 @@ Plain = tuple[Any, ...]
 """One of the named tuples above as a plain tuple."""
 
 _with_products = compiled_with(nogil=True, cache=True, fastmath=True)
-_pass = compiled_with(**OPTIONS, fastmath=True)
+_part_with_products = compiled_with(nogil=True, cache=True, fastmath=True, forceinline=True)
+_pass = compiled_with(**OPTIONS, fastmath=True, forceinline=True)
 _inline = compiled_with(**OPTIONS, fastmath=True, inline="always")
 
 
@@ -157,7 +160,7 @@ def matrix_products(plain_parameters: Plain, plain_buffers: Plain) -> None:
     np.dot(buffers.head, parameters.output_matrix, buffers.outputs)
 
 
-@_with_products
+@_part_with_products
 def _predict(latents: np.ndarray, parameters: Parameters, decoding: Decoding, buffers: Buffers) -> None:
     """Rewards, values and policy logits of `[B, H]` latent states, into the buffers. Turns are not decoded."""
     np.dot(latents, parameters.head_matrix, buffers.head)

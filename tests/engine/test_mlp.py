@@ -240,29 +240,38 @@ def test_the_engine_never_imports_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+ANSWERS = """
+import numpy as np
+from reference.networks import SMALL, SPEC, random_network
+from muzero_ray.engine.mlp import CompiledMLP
+from muzero_ray.nn.networks import to_weights
+
+engine = CompiledMLP(SMALL, SPEC, discount=0.9)
+engine.set_weights(to_weights(random_network(SMALL, SPEC, seed=0)))
+rng = np.random.default_rng(1)
+root = engine.initial(rng.normal(size=(9, 5)).astype(np.float32), 2)
+print(*root.values, *root.policy_logits.ravel())
+step = engine.recurrent(np.zeros(9, np.int32), np.arange(9, dtype=np.int32) % SPEC.num_actions, 1)
+print(*step.values, *step.rewards, *step.policy_logits.ravel())
+"""
+
+
+def answers_of_a_process(**environment):
+    """What one root inference and one step answer in a process of their own, as printed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    done = subprocess.run([sys.executable, "-c", ANSWERS], env=environment, capture_output=True, text=True, check=True)
+    numbers = done.stdout.split()
+    assert len(numbers) == 9 * (1 + SPEC.num_actions) + 9 * (2 + SPEC.num_actions)
+    return numbers
+
+
 def test_plain_python_for_a_debugger_answers_as_the_compiled_code():
-    code = (
-        "import numpy as np\n"
-        "from reference.networks import SMALL, SPEC, random_network\n"
-        "from muzero_ray.engine.mlp import CompiledMLP\n"
-        "from muzero_ray.nn.networks import to_weights\n"
-        "engine = CompiledMLP(SMALL, SPEC, discount=0.9)\n"
-        "engine.set_weights(to_weights(random_network(SMALL, SPEC, seed=0)))\n"
-        "root = engine.initial(np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32), 2)\n"
-        "print(*root.values, *root.policy_logits.ravel())\n"
-        "step = engine.recurrent(np.zeros(3, np.int32), np.arange(3, dtype=np.int32), 1)\n"
-        "print(*step.values, *step.rewards, *step.policy_logits.ravel())\n"
-    )
-    answers = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "NUMBA_DISABLE_JIT": disabled, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
-        for disabled in ("0", "1")
-    ]
-    assert len(answers[0]) == 3 * (1 + SPEC.num_actions) + 3 * (2 + SPEC.num_actions)
-    compiled, plain = (np.array(answer, dtype=np.float64) for answer in answers)
+    compiled = np.array(answers_of_a_process(NUMBA_DISABLE_JIT="0"), dtype=np.float64)
+    plain = np.array(answers_of_a_process(NUMBA_DISABLE_JIT="1"), dtype=np.float64)
     np.testing.assert_allclose(plain, compiled, rtol=0, atol=1e-5 * np.abs(compiled).max())
+
+
+def test_a_process_that_compiles_the_kernels_answers_to_the_bit_as_one_that_loads_them(tmp_path):
+    compiling = answers_of_a_process(NUMBA_CACHE_DIR=str(tmp_path))
+    assert list(tmp_path.rglob("kernels.recurrent*.nbc")), "kept for the next process"
+    assert answers_of_a_process(NUMBA_CACHE_DIR=str(tmp_path)) == compiling
