@@ -12,10 +12,10 @@ Constants are float32 objects, because a Python number would turn the arithmetic
 `fastmath` lets loops be vectorised by reordering sums; it assumes that all numbers are finite, which
 `CompiledMLP.set_weights` checks of the weights and the game's seam of observations.
 
-Between the products, every pass over a batch is one function, compiled as the search is, without reference counts:
-counting them for every row took half of the time of these passes. `np.dot` does not compile without. All of them are
-put into the kernels that call them (`forceinline`): else a process that compiles them calls other copies, with sums in
-another order, than one that loads them from numba's cache, and reruns are not equal to the bit.
+Between the products, every pass over a batch is one function, compiled as the search is: without reference counts,
+which took half of the time of these passes when they were counted for every row (`np.dot` does not compile without),
+and put into the kernels that call it. Else a process that compiles the passes would call other copies of them, with
+sums in another order, than one that loads them from numba's cache, and reruns would not be equal to the bit.
 """
 
 from collections.abc import Callable
@@ -101,7 +101,7 @@ Plain = tuple[Any, ...]
 
 _with_products = compiled_with(nogil=True, cache=True, fastmath=True)
 _part_with_products = compiled_with(nogil=True, cache=True, fastmath=True, forceinline=True)
-_pass = compiled_with(**OPTIONS, fastmath=True, forceinline=True)
+_pass = compiled_with(**OPTIONS, fastmath=True)
 _inline = compiled_with(**OPTIONS, fastmath=True, inline="always")
 
 

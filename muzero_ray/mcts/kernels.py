@@ -381,6 +381,16 @@ def most_owed(policy: np.ndarray, visits: np.ndarray, num_visits: int) -> int:
 
 
 @compiled
+def most_likely(priors: np.ndarray) -> int:
+    """The first action with the highest of `[A]` priors."""
+    action = 0
+    for other in range(1, priors.shape[0]):
+        if priors[other] > priors[action]:
+            action = other
+    return action
+
+
+@compiled
 def most_visits(visits: np.ndarray) -> int:
     """The largest of `[A]` visits."""
     most = 0
@@ -401,12 +411,16 @@ def gumbel_select(
         priors, log_priors = edge_values[PRIOR, row, node], edge_values[LOG_PRIOR, row, node]
         qvalues, raw_value = edge_values[Q, row, node], node_values[RAW_VALUE, row, node]
         low, high = row_values[LOW, row], row_values[HIGH, row]
-        mixed, weight = gumbel_assess(visits, priors, qvalues, raw_value, low, high, rule)
+        num_visits = node_counts[VISITS, row, node] - 1
         if node == ROOT:
+            mixed, weight = gumbel_assess(visits, priors, qvalues, raw_value, low, high, rule)
             action = best_considered(children, visits, log_priors, qvalues, gumbel, considered_visits, mixed, weight)
+        elif num_visits == 0:  # the improved policy is the prior, whatever the values
+            action = most_likely(priors)
         else:
+            mixed, weight = gumbel_assess(visits, priors, qvalues, raw_value, low, high, rule)
             improve_policy(visits, priors, log_priors, qvalues, mixed, weight, 0.0, policy)
-            action = most_owed(policy, visits, node_counts[VISITS, row, node] - 1)
+            action = most_owed(policy, visits, num_visits)
         if children[action] == UNVISITED:
             row_counts[LEAF_PARENT, row] = node
             row_counts[LEAF_ACTION, row] = action

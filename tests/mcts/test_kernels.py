@@ -138,6 +138,20 @@ def test_the_action_furthest_behind_its_share_is_owed_a_visit():
     assert kernels.most_owed(floats(0.5, 0.3, 0.2), ints(0, 1, 2), 3) == 0
 
 
+@given(logits=st.lists(st.floats(-20, 20), min_size=1, max_size=8), mixed=st.floats(-5, 5), weight=st.floats(0, 60))
+@settings(deadline=None)
+def test_where_nothing_was_visited_the_most_likely_action_is_the_one_that_is_owed(logits, mixed, weight):
+    size = len(logits)
+    children, visits, priors, log_priors = np.zeros(size, np.int32), np.zeros(size, np.int32), *np.zeros((2, size))
+    kernels.expand(children, visits, priors, log_priors, np.array(logits, np.float32))
+    policy = np.empty(size)
+    kernels.improve_policy(visits, priors, log_priors, np.full(size, NAN), mixed, weight, 0.0, policy)
+    chosen = kernels.most_likely(priors)
+    assert policy[chosen] == policy[kernels.most_owed(policy, visits, 0)] == policy.max()
+    assert priors[chosen] == priors.max()
+    assert chosen == priors.tolist().index(priors.max()), "the first of equals"
+
+
 def test_only_allowed_actions_with_the_considered_visits_compete_at_the_root():
     def best(children, considered):
         logits, gumbel = floats(0.0, 5.0, 1.0, 2.0), floats(0.5, 0.0, 0.0, 0.0)
