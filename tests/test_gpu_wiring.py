@@ -1,17 +1,24 @@
 """Who has a share of a GPU computes on it, in every role. The "GPU" here is the CPU, by the code for GPUs."""
 
+import gc
 import itertools
+import logging
+import weakref
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import torch
 from reference.tiny_runs import tiny_config
 
-from muzero_ray.actors import build, gpu_check
+from muzero_ray.actors import build, evaluator, gpu_check, reanalyze
+from muzero_ray.actors.evaluator import Evaluator
 from muzero_ray.actors.examiner import Examiner
 from muzero_ray.actors.gpu_check import slower_on_gpu
+from muzero_ray.actors.reanalyze import Reanalyze
 from muzero_ray.app import start
 from muzero_ray.app.errors import UserError
+from muzero_ray.app.local_run import LocalRun
 from muzero_ray.core.types import Weights
 from muzero_ray.engine.mlp import CompiledMLP
 from muzero_ray.nn.networks import build_network, to_weights
@@ -45,6 +52,45 @@ def test_each_role_computes_where_its_share_says():
         assert isinstance(build.make_reanalyzer(config, 0)._model, model)
         assert isinstance(Examiner(config).agent.model, model)
         assert isinstance(build.FreshValues(config)._model, model)
+
+
+NOTE = "system.precision: bfloat16 is used on GPUs only, got cpu; computing in float32"
+
+
+def without_bfloat16(**changes):
+    """A configuration whose roles all have a share of the stand-in, which lacks what they ask it for."""
+    shares = {role: {"num_gpus": 0.1} for role in ("self_play", "replay", "reanalyze", "evaluate")}
+    return tiny_config(**{**shares, "system": {"precision": "bfloat16"}, **changes})
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("role", ["reanalyze", "evaluator"])
+def test_an_actor_logs_what_its_gpu_cannot_do(monkeypatch, caplog, role):
+    for module in (reanalyze, evaluator):
+        monkeypatch.setattr(module, "ray", MagicMock())
+    monkeypatch.setattr(reanalyze, "register", lambda *_: 0)
+    Reanalyze(without_bfloat16()) if role == "reanalyze" else Evaluator(without_bfloat16())
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [(record.name, record.getMessage()) for record in warnings] == [(f"muzero_ray.actors.{role}", NOTE)]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_models_of_earlier_agents_say_what_their_gpu_cannot_do():
+    config = without_bfloat16(game="tictactoe", search={"num_simulations": 2})
+    told: list[str] = []
+    examiner = Examiner(config, told.append)
+    for version in (1, 2):
+        examiner.evaluate(weights_for(config), version, 2, ())
+    assert told == [NOTE, NOTE]
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("role", ["self_play", "replay", "reanalyze", "evaluate"])
+def test_a_run_in_one_process_tells_what_the_gpu_of_a_role_cannot_do(role):
+    shares = {each: {"num_gpus": 0.1 * (each == role)} for each in ("self_play", "replay", "reanalyze", "evaluate")}
+    monitor = MagicMock()
+    LocalRun(without_bfloat16(**shares), 1, "cpu", monitor, None)
+    monitor.note.assert_called_once_with(NOTE)
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -112,6 +158,27 @@ def test_a_gpu_that_is_slower_than_a_cpu_is_told_of(monkeypatch, seconds, told):
         if told
         else ""
     )
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_models_that_were_made_to_be_timed_are_gone_before_play_begins(monkeypatch):
+    made, make_model = [], build.make_model
+
+    def watched(*arguments):
+        model = make_model(*arguments)
+        made.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(build, "make_model", watched)
+    config = tiny_config(self_play={"num_gpus": 0.5})
+    weights = weights_for(config)
+    made.clear()
+    gc.disable()  # so that it does not happen to come by
+    try:
+        slower_on_gpu(config, weights)
+        assert [model() for model in made] == [None, None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.usefixtures("stand_in")

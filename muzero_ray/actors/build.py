@@ -146,9 +146,15 @@ def _make_player(
     )
 
 
-def make_reanalyzer(config: Config, restart: int) -> Reanalyzer:
-    """The role that searches stored positions again."""
-    agent = Agent(config, gpus=config.reanalyze.num_gpus)
+def make_reanalyzer(config: Config, restart: int, say: Callable[[str], None] = lambda _: None) -> Reanalyzer:
+    """The role that searches stored positions again, started for the `restart`-th time (0: the first).
+
+    Args:
+        config: of the run.
+        restart: how often it was started before.
+        say: told in sentences what of a GPU cannot be used.
+    """
+    agent = Agent(config, gpus=config.reanalyze.num_gpus, say=say)
     return Reanalyzer(
         agent.planner,
         agent.model,

@@ -25,7 +25,7 @@ class Evaluator:
 
     def __init__(self, config: Config, logs: Logs | None = None) -> None:
         start_logging(names.EVALUATOR, logs)
-        self._examiner = Examiner(config)
+        self._examiner = Examiner(config, logger.warning)
         self._weights = WeightsReader(ray.get_actor(names.STORAGE))
         self._newest: Weights | None = None
         logger.info("evaluates %s", config.game)

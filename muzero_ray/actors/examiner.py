@@ -5,7 +5,7 @@ A game for one is played alone. In a game for two the agent climbs a ladder: it 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from muzero_ray.actors import build
 from muzero_ray.core.config import Config
@@ -21,14 +21,18 @@ from muzero_ray.play.opponents import make_opponent
 class Examiner:
     """Evaluates one version of a run's agent after another.
 
+    Args:
+        config: of the run.
+        say: told in sentences what of a GPU cannot be used.
+
     Attributes:
         agent: the game, the search and the network.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.agent = build.Agent(config, gpus=config.evaluate.num_gpus)
+    def __init__(self, config: Config, say: Callable[[str], None] = lambda _: None) -> None:
+        self.agent = build.Agent(config, gpus=config.evaluate.num_gpus, say=say)
         self._config = config
-        self._ladder = make_ladder(config, self.agent) if self.agent.spec.num_players == 2 else None
+        self._ladder = make_ladder(config, self.agent, say) if self.agent.spec.num_players == 2 else None
 
     def evaluate(self, weights: Weights, version: int, episodes: int, pairings: Sequence[Pairing]) -> EvaluationReport:
         """Plays about so many episodes with these weights.
@@ -57,13 +61,13 @@ class Examiner:
         return EvaluationReport(version, found.episodes, time.perf_counter() - began, strength)
 
 
-def make_ladder(config: Config, agent: build.Agent) -> Ladder:
+def make_ladder(config: Config, agent: build.Agent, say: Callable[[str], None]) -> Ladder:
     """The ladder of a game for two; its results are kept by who evaluates."""
     game = agent.make_game().evaluated()
     names = [name.strip() for name in config.evaluate.opponents.split(",") if name.strip()]
     return Ladder(
         agent.make_game,
-        lambda: build.make_model(config, agent.spec, config.evaluate.num_gpus),
+        lambda: build.make_model(config, agent.spec, config.evaluate.num_gpus, say),
         [OpponentPlayer(lambda name=name: make_opponent(name, game)) for name in names],  # type: ignore[misc]
         earlier_agents=config.evaluate.earlier_agents,
         num_simulations=config.evaluate.num_simulations,

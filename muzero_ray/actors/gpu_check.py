@@ -1,5 +1,6 @@
 """Whether a GPU is worth its share: how long a search takes on it, and on a CPU."""
 
+import gc
 import statistics
 import time
 
@@ -16,7 +17,10 @@ _REPEATS = 3
 
 
 def slower_on_gpu(config: Config, weights: Weights) -> str:
-    """A sentence for the user if self-play would be faster on a CPU; empty if not. Takes a few searches on each."""
+    """A sentence for the user if self-play would be faster on a CPU; empty if not. Takes a few searches on each.
+
+    The memory of these searches is free again when this returns.
+    """
     spec = build.game_spec(load_game(config.game))
     size = -(-config.self_play.games_per_actor // config.self_play.groups)
     observations = np.zeros((size, *spec.input_shape), spec.observation_dtype)
@@ -25,6 +29,8 @@ def slower_on_gpu(config: Config, weights: Weights) -> str:
         model = build.make_model(config, spec, share)
         model.set_weights(weights)
         seconds.append(_seconds_per_simulation(model, observations, spec.num_actions))
+        del model
+        gc.collect()  # it and its searches refer to each other
     on_gpu, on_cpu = seconds
     if on_gpu <= on_cpu:
         return ""

@@ -23,7 +23,7 @@ class Reanalyze:
         start_logging(names.REANALYZE, logs)
         storage: Any = ray.get_actor(names.STORAGE)
         restart = register(storage, names.REANALYZE)
-        self._reanalyzer = build.make_reanalyzer(config, restart)
+        self._reanalyzer = build.make_reanalyzer(config, restart, logger.warning)
         self._weights = WeightsReader(storage, target=config.reanalyze.weights == "target")
         self._buffer: Any = ray.get_actor(names.BUFFER)
         self._pending: ray.ObjectRef[Any] | None = None

@@ -37,17 +37,15 @@ class LocalRun:
         self._monitor = monitor
         self._starts = dict(snapshot.starts) if snapshot else {}
         restarts = {role: self._start(role) for role in (names.self_play(0), names.REANALYZE)}
-        self._examiner = Examiner(config)
+        self._examiner = Examiner(config, self._say)
         self._learner = Learner(config, self._examiner.agent.spec, seed=config.seed, device=device)
         self._buffer = build.make_replay_buffer(config)
-        self._fresh_values = build.FreshValues(config) if config.reanalyze.fresh_values else None
+        self._fresh_values = build.FreshValues(config, self._say) if config.reanalyze.fresh_values else None
         self._limiter = build.make_rate_limiter(config, num_actors=1)
         self._meter = BufferMeter()
-        self._player = build.make_self_player(
-            config, 0, restarts[names.self_play(0)], lambda note: monitor.trouble(note)
-        )
+        self._player = build.make_self_player(config, 0, restarts[names.self_play(0)], self._say)
         self._reanalyzer = (
-            build.make_reanalyzer(config, restarts[names.REANALYZE]) if config.reanalyze.ratio > 0 else None
+            build.make_reanalyzer(config, restarts[names.REANALYZE], self._say) if config.reanalyze.ratio > 0 else None
         )
         self._memory_watch = MemoryWatch(config.system.memory_fraction)
         self._spent = False
@@ -115,6 +113,9 @@ class LocalRun:
 
     def close(self) -> None:
         """Nothing to end."""
+
+    def _say(self, note: str) -> None:
+        self._monitor.note(note)
 
     def _start(self, role: str) -> int:
         """Counts a role's start, as `SharedStorage.register` does, so that each start has a seed of its own."""

@@ -65,6 +65,12 @@ def compiles(asked: Literal["auto", "on", "off"], device: torch.device) -> bool:
     return asked == "on" or (asked == "auto" and device.type == "cuda")
 
 
+def reason_of(error: Exception) -> str:
+    """The first line of why something could not be recorded: errors of the GPU are followed by pages of advice."""
+    cause = error.__context__ or error  # an end of recording that fails says only that it does
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+
+
 @contextmanager
 def memory_told(what: str, lower: str) -> Iterator[None]:
     """Says in a sentence what did not fit where the block runs out of a GPU's memory.

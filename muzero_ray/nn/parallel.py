@@ -76,7 +76,7 @@ def join(rank: int, size: int, address: str, device: str = "cpu", timeout_second
         rank: this process, 0 to size - 1.
         size: how many ranks there are.
         address: host:port where rank 0 listens, the same on all.
-        device: where this rank's learner is: "cpu" for gloo, "cuda" or "cuda:1" for nccl.
+        device: where this rank's learner is: "cpu" for gloo, "cuda" (the first GPU that it sees) or "cuda:1" for nccl.
         timeout_seconds: how long a rank waits for the others, here and in every later call.
 
     Raises:
@@ -87,7 +87,7 @@ def join(rank: int, size: int, address: str, device: str = "cpu", timeout_second
         raise ValueError(f"rank: must lie in 0..{size - 1}, got {rank}")
     place = usable_device(device)
     if place.type == "cuda":
-        torch.cuda.set_device(place)
+        torch.cuda.set_device(place.index or 0)  # which refuses a device without a number
     try:
         distributed.init_process_group(
             "nccl" if place.type == "cuda" else "gloo",

@@ -16,7 +16,7 @@ from torch import Tensor
 from muzero_ray.core.types import Weights
 from muzero_ray.mcts.model import RootOutput, StepOutput
 from muzero_ray.nn.base_network import Network
-from muzero_ray.nn.hardware import memory_told, usable_device
+from muzero_ray.nn.hardware import memory_told, reason_of, usable_device
 from muzero_ray.nn.inference import discounts_by_turn
 from muzero_ray.nn.networks import load_weights, place
 
@@ -82,11 +82,10 @@ class ResidentModel:
             OutOfGpuMemory: if a search of so many games does not fit into the GPU's memory.
         """
         shape = (observations.shape, observations.dtype.str)
-        with self._queue():
+        with self._queue(), memory_told(*_what_fills_memory(len(observations), num_nodes)):
             search = self._searches.pop(shape, None)
             if search is None or search.num_nodes < num_nodes:
-                with memory_told(*_what_fills_memory(len(observations), num_nodes)):
-                    search = _Search(self, observations, num_nodes)
+                search = _Search(self, observations, num_nodes)
             self._searches[shape] = self._search = search  # the newest last
             while len(self._searches) > _MAX_SHAPES:
                 del self._searches[next(iter(self._searches))]
@@ -98,10 +97,10 @@ class ResidentModel:
         """See `SearchModel.recurrent`.
 
         Raises:
-            OutOfGpuMemory: as `initial`; the first simulation needs memory of its own.
+            OutOfGpuMemory: as `initial`; the first simulation needs memory of its own, and without graphs every one.
         """
         assert self._search is not None, "initial comes first"
-        with self._queue():
+        with self._queue(), memory_told(*self._search.what_fills_memory):
             rewards, values, policy_logits, turn_logits = self._search.step(parent_nodes, actions, new_node)
         if self._network.learns_turns:
             discounts = discounts_by_turn(turn_logits, self._discount)
@@ -159,9 +158,9 @@ class ResidentModel:
                 if not all(torch.allclose(*pair, rtol=1e-2, atol=1e-3) for pair in zip(written, expected, strict=True)):
                     raise RuntimeError("a graph does not compute what its kernels do")
         except RuntimeError as error:
+            # For good, also where memory ran out: every graph keeps memory of its own, and a search without needs less.
             self._record = False
-            cause = error.__context__ or error  # an end of recording that fails says only that it does
-            self._say(f"searching goes on without CUDA graphs, slower: {str(cause).splitlines()[0]}")
+            self._say(f"searching goes on without CUDA graphs, slower: {reason_of(error)}")
             return work
         return graph.replay
 
@@ -201,6 +200,7 @@ class _Search:
         size = len(observations)
         self._model = model
         self.num_nodes = num_nodes
+        self.what_fills_memory = _what_fills_memory(size, num_nodes)
         self._latents = model.on_device(num_nodes, size, model.latent_size)
         self._rows = torch.arange(size, device=self._latents.device)
         # What is asked: the observations; or for each game parent node, action, and the node to be written.
@@ -246,13 +246,12 @@ class _Search:
 
     def _prepare_step(self) -> None:
         """Records the simulation that has been asked for, and does it."""
-        with memory_told(*_what_fills_memory(len(self._rows), self.num_nodes)):
-            _, outputs = self._model.advance(self._latents[0], self._asked_there[1])
-            self._step = _Answer(self._model, outputs)
-            # Done again it writes the same: a node is never its own parent.
-            written = [self._step.there, self._latents[int(self._asked[2, 0])]]
-            self._do_step = self._model.recorded(self._evaluate_step, written)
-            self._do_step()
+        _, outputs = self._model.advance(self._latents[0], self._asked_there[1])
+        self._step = _Answer(self._model, outputs)
+        # Done again it writes the same: a node is never its own parent.
+        written = [self._step.there, self._latents[int(self._asked[2, 0])]]
+        self._do_step = self._model.recorded(self._evaluate_step, written)
+        self._do_step()
 
     def _evaluate_step(self) -> None:
         assert self._step is not None

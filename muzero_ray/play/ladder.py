@@ -56,7 +56,8 @@ class Ladder:
 
     Args:
         make_game: makes one more game, for two.
-        make_model: makes one more model, for an earlier agent.
+        make_model: makes one more model, for an earlier agent. As many as meet at once are made, and used ever after:
+            on a GPU, each claims memory.
         anchors: the fixed opponents, at least one; the first has the rating 0.
         earlier_agents: how many earlier agents are kept, and met each time.
         num_simulations: of every agent, per move; None: as the planner is configured.
@@ -89,6 +90,7 @@ class Ladder:
         self._seed = seed
         self._max_games = max_games
         self._earlier: dict[int, Weights] = {}
+        self._models: list[ActingModel] = []  # of the earlier agents, one each while they play
 
     def evaluate(
         self,
@@ -132,11 +134,12 @@ class Ladder:
     def _earlier_players(self, planner: Planner, version: int) -> list[Player]:
         """The earlier agents, the newest first."""
         players: list[Player] = []
-        for earlier in sorted(self._earlier, reverse=True):
-            if earlier != version:
-                model = self._make_model()
-                model.set_weights(self._earlier[earlier])
-                players.append(AgentPlayer(agent_name(earlier), planner, model, self._num_simulations))
+        for index, earlier in enumerate(sorted(self._earlier.keys() - {version}, reverse=True)):
+            if index == len(self._models):
+                self._models.append(self._make_model())
+            model = self._models[index]
+            model.set_weights(self._earlier[earlier])
+            players.append(AgentPlayer(agent_name(earlier), planner, model, self._num_simulations))
         return players
 
     def _fixtures(self, newest: Player, opponents: Sequence[Player], games: int, seed: int) -> list[Fixture]:

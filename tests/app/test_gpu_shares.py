@@ -47,11 +47,22 @@ def test_every_shard_of_the_buffer_has_its_share():
     assert trainer_share(without, "cuda", 1, 2) == 0.6, "which compute nothing"
 
 
+def test_what_is_left_of_several_gpus_is_not_added_up():
+    shards = Config(replay={"num_gpus": 0.4, "shards": 3})
+    # Two shards on one GPU, the third beside the trainer. 0.8 are left of both, of which 0.2 lie on the other one.
+    assert trainer_share(shards, "cuda", 2, 0) == 0.6
+    # 0.8 on each, and the trainer beside one of them.
+    assert trainer_share(config_with(0.8), "cuda", 2, 2) == 0.2
+    assert trainer_share(config_with(0.8), "cuda", 3, 2) == 1.0
+    assert trainer_share(config_with(0.5, 0.5, 0.5, ranks=2), "cuda", 4, 1) == 1.0
+
+
 def test_on_several_nodes_the_trainer_leaves_the_buffer_its_share_of_the_gpu_next_to_it():
     config = Config(replay={"num_gpus": 0.2})
     assert trainer_share(config, "cuda", 4, 2, nodes=1) == 1.0
     assert trainer_share(config, "cuda", 4, 2, nodes=2) == 0.8
     assert trainer_share(config_with(), "cuda", 4, 2, nodes=2) == 1.0
+    assert trainer_share(Config(replay={"num_gpus": 0.333}), "cuda", 4, 2, nodes=2) == 0.66, "0.67 would be too much"
 
 
 def test_shards_that_could_wait_for_a_gpu_for_ever_are_refused():
@@ -85,6 +96,35 @@ def test_a_trainer_on_cpus_takes_none():
         (config_with(0.25), "cuda", 1, 4, "take 1 GPUs, and the trainer needs 0.1, but the cluster has 1;"),
         (config_with(0.5, ranks=2), "cuda", 2, 1, "take 0.5 GPUs, and the trainer needs 2, but the cluster has 2;"),
         (config_with(0.75), "cpu", 1, 2, "take 1.5 GPUs, but the cluster has 1;"),
+        (
+            config_with(0.6),
+            "cpu",
+            2,
+            3,
+            "self_play.num_gpus 0.6: 3 self-play actors, the replay buffer, reanalysis and evaluation take 1.8 GPUs, "
+            "but the cluster has 2, and each must find its share on one of them; lower these shares, or --num-actors",
+        ),
+        (
+            config_with(0.95),
+            "cuda",
+            2,
+            2,
+            "and the trainer needs 0.1, but the cluster has 2, and each must find its share on one of them;",
+        ),
+        (
+            config_with(0.75, evaluate=0.75, ranks=2),
+            "cuda",
+            4,
+            2,
+            "take 2.25 GPUs, and the trainer needs 2, but the cluster has 4;",
+        ),
+        (
+            config_with(0.6, evaluate=0.6, ranks=2),
+            "cuda",
+            4,
+            2,
+            "and the trainer needs 2, but the cluster has 4, and each must find its share on one of them;",
+        ),
     ],
 )
 def test_who_asks_for_too_much_is_told_what_to_lower(config, device, gpus, actors, sentence):

@@ -337,6 +337,7 @@ def test_one_batch_can_be_learnt_by_heart(network, spec, steps):
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("exact_float32")
 @pytest.mark.parametrize(
     ("precision", "compile", "value_prefix_steps"),
     [

@@ -6,6 +6,7 @@ import socket
 
 import numpy as np
 import pytest
+import torch
 import torch.multiprocessing as processes
 from reference.batches import random_batch
 from reference.networks import PLAIN_BOARD, SMALL, SMALL_CONV, SPEC
@@ -36,16 +37,19 @@ JOBS = {"mlp": make_job(SMALL, SPEC), "conv": make_job(SMALL_CONV, PLAIN_BOARD),
 JOBS["refused"].batches[1][REFUSED].target_values[0] = np.inf
 
 
+def free_address() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """What both ranks found, in the order of the jobs; rank 0 also how it lost the other."""
-    with pytest.MonkeyPatch.context() as patch, socket.socket() as free:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")  # of the processes that are started
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-        free.close()
         folder = tmp_path_factory.mktemp("ranks")
-        processes.spawn(train_in_turn, (address, list(JOBS.values()), folder), nprocs=2)
+        processes.spawn(train_in_turn, (free_address(), list(JOBS.values()), folder), nprocs=2)
     return [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in (0, 1)]
 
 
@@ -98,3 +102,29 @@ def test_a_rank_that_loses_another_says_so_and_keeps_its_weights(found):
 def test_a_rank_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match=r"rank: must lie in 0..1, got 2"):
         join(2, 2, "127.0.0.1:1")
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda", 0), ("cuda:1", 1)])
+def test_a_rank_works_on_the_gpu_that_is_named_and_on_its_first_where_none_is(monkeypatch, device, index):
+    used, joined_with = [], []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    # As torch's own, it refuses a GPU without a number.
+    number_of = torch.cuda._utils._get_device_index
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: used.append(number_of(device)))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **_: joined_with.append(backend))
+    join(0, 2, "127.0.0.1:1", device)
+    assert used == [index]
+    assert joined_with == ["nccl"]
+
+
+@pytest.mark.gpu
+def test_a_rank_on_a_gpu_averages_and_gathers():
+    ranks = join(0, 1, free_address(), "cuda")
+    try:
+        numbers = torch.arange(3.0, device="cuda")
+        ranks.average_([numbers])
+        assert numbers.tolist() == [0.0, 1.0, 2.0]
+        assert ranks.gather(np.array([4.0, 5.0])).tolist() == [[4.0, 5.0]]
+    finally:
+        ranks.leave()

@@ -1,7 +1,9 @@
 """A step that is recorded does what it did before; on a CPU, and where it cannot be recorded, nothing is."""
 
 import dataclasses
-from contextlib import nullcontext
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
@@ -12,10 +14,11 @@ from muzero_ray.core.config import Config, NetworkConfig, SystemConfig, TrainCon
 from muzero_ray.core.frames import stack_frames
 from muzero_ray.core.game import GameSpec
 from muzero_ray.core.types import Batch
-from muzero_ray.nn import recorded_step
 from muzero_ray.nn.learner import Learner, NonFiniteLoss
 from muzero_ray.nn.losses import TensorBatch
 from muzero_ray.nn.recorded_step import RecordedStep
+
+pytestmark = pytest.mark.usefixtures("exact_float32")
 
 SPEC = GameSpec(observation_shape=(1, 20, 20), num_actions=4, observation_dtype="uint8", frame_stack=2)
 
@@ -66,18 +69,117 @@ def test_nothing_is_recorded_unless_asked_for():
     assert [id(batch) for batch in seen] == [id(batch) for batch in given]
 
 
-def test_where_recording_fails_the_reason_is_told_once_and_training_goes_on(monkeypatch):
+class Stream:
+    """A stand-in for a GPU's."""
+
+    def wait_stream(self, other: "Stream") -> None: ...
+
+
+class FakeGpu:
+    """Stands in for torch's streams and graphs: a graph that is replayed does nothing.
+
+    Attributes:
+        streams: all that were made.
+        used: the stream of everything that was done on another one than the usual, in order.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.streams: list[Stream] = []
+        self.used: list[Stream] = []
+        usual = Stream()
+        stand_ins = {
+            "device": lambda _: nullcontext(),
+            "current_stream": lambda: usual,
+            "Stream": self._make_stream,
+            "stream": lambda stream: nullcontext() if stream is usual else self._use(stream),
+            "graph": lambda graph, stream=None, **_: self._use(stream),
+            "CUDAGraph": Graph,
+        }
+        for name, stand_in in stand_ins.items():
+            monkeypatch.setattr(torch.cuda, name, stand_in)
+
+    def _make_stream(self) -> Stream:
+        self.streams.append(Stream())
+        return self.streams[-1]
+
+    @contextmanager
+    def _use(self, stream: Stream) -> Iterator[None]:
+        self.used.append(stream)
+        yield
+
+
+class Graph:
+    def replay(self) -> None: ...
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch) -> FakeGpu:
+    return FakeGpu(monkeypatch)
+
+
+def test_steps_before_recording_and_recording_itself_share_one_stream_whose_memory_is_used_again(fake_gpu):
+    steps: list[TensorBatch] = []
+
+    def step(batch: TensorBatch) -> torch.Tensor:
+        steps.append(batch)
+        return torch.zeros(1)
+
+    recorded = RecordedStep(step, record=True, say=pytest.fail)
+    assert fake_gpu.streams == []
+    for _ in range(2):
+        for batch in batches(6):
+            recorded(TensorBatch.from_batch(batch))
+        recorded.forget()
+    assert len(steps) == 2 * (3 + 1)
+    assert len(fake_gpu.streams) == 1
+    assert fake_gpu.used == fake_gpu.streams * len(steps)
+
+
+def test_where_recording_fails_the_reason_is_told_once_and_training_goes_on(monkeypatch, fake_gpu):
     class Broken:
         def __init__(self) -> None:
             raise RuntimeError("CUDA error: out of luck\nand a page of advice")
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Broken)
-    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
-    monkeypatch.setattr(recorded_step, "_beside", lambda work: work())
     plain, broken = learner("cpu"), recording("cpu")
     for batch in batches(6):
         assert broken.update(batch).metrics == plain.update(batch).metrics
     assert broken.notes == ["training goes on without CUDA graphs, slower: CUDA error: out of luck"]
+
+
+def test_a_failed_recording_leaves_no_memory_behind_for_the_step_that_follows_and_may_fail_without_a_word(
+    monkeypatch, fake_gpu
+):
+    recording_now, used, still_used = [False], [], []
+
+    class Tape:
+        """What the step has in hand while it is recorded; it refers to itself, as what torch records may."""
+
+        def __init__(self) -> None:
+            self.itself = self
+            used.append(weakref.ref(self))
+
+    @contextmanager
+    def recording_that_fails(graph, **_):
+        recording_now[0] = True
+        yield
+        raise RuntimeError
+
+    def step(batch: TensorBatch) -> torch.Tensor:
+        tape = Tape() if recording_now[0] and not used else None
+        still_used.append(len(used) > 0 and tape is None and used[0]() is not None)
+        if tape is not None:
+            raise RuntimeError
+        return torch.zeros(1)
+
+    monkeypatch.setattr(torch.cuda, "graph", recording_that_fails)
+    told: list[str] = []
+    recorded = RecordedStep(step, record=True, say=told.append)
+    for batch in batches(5):
+        recorded(TensorBatch.from_batch(batch))
+    assert len(used) == 1
+    assert still_used == [False] * 6  # three before, one that is recorded, that one again, and the last
+    assert told == ["training goes on without CUDA graphs, slower: RuntimeError"]
 
 
 @pytest.mark.gpu

@@ -15,6 +15,8 @@ from muzero_ray.nn.inference import TorchModel
 from muzero_ray.nn.networks import to_weights
 from muzero_ray.nn.resident import ResidentModel
 
+pytestmark = pytest.mark.usefixtures("exact_float32")
+
 FRAMES = GameSpec(observation_shape=(1, 20, 20), num_actions=4, observation_dtype="uint8", frame_stack=2)
 SMALL_IMAGE = NetworkConfig(kind="image", channels=4, blocks=1, head_size=7)
 SCALAR = SMALL.model_copy(update={"value_head": "scalar"})
@@ -58,7 +60,7 @@ def assert_alike(said, expected, tolerance: float = 1e-4) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_it_says_what_the_model_for_cpus_says(case, device):
     config, spec = CASES[case]
-    model = ResidentModel(random_network(config, spec), 0.9, device)
+    model = ResidentModel(random_network(config, spec), 0.9, device, say=pytest.fail)
     expected = answers(TorchModel(random_network(config, spec), 0.9), spec, 5)
     assert_alike(answers(model, spec, 5), expected, 1e-3 if device == "cuda" else 1e-5)
 
@@ -66,7 +68,7 @@ def test_it_says_what_the_model_for_cpus_says(case, device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_searches_of_several_sizes_take_turns(device):
     config, spec = CASES["board"]
-    model = ResidentModel(random_network(config, spec), -1.0, device)
+    model = ResidentModel(random_network(config, spec), -1.0, device, say=pytest.fail)
     for seed, (count, nodes) in enumerate([(3, 4), (1, 4), (3, 9), (8, 2), (3, 4), (1, 12)]):
         expected = answers(TorchModel(random_network(config, spec), -1.0), spec, count, nodes=nodes, seed=seed)
         assert_alike(answers(model, spec, count, nodes=nodes, seed=seed), expected, 1e-3)
@@ -75,7 +77,7 @@ def test_searches_of_several_sizes_take_turns(device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_new_weights_are_used_from_the_next_search_on(device):
     config, spec = CASES["frames"]
-    model = ResidentModel(random_network(config, spec, seed=1), 0.9, device)
+    model = ResidentModel(random_network(config, spec, seed=1), 0.9, device, say=pytest.fail)
     before = answers(model, spec, 4)
     model.set_weights(to_weights(random_network(config, spec, seed=2)))
     assert_alike(answers(model, spec, 4), answers(TorchModel(random_network(config, spec, seed=2), 0.9), spec, 4), 1e-3)
@@ -85,7 +87,7 @@ def test_new_weights_are_used_from_the_next_search_on(device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_bfloat16_is_near_and_its_latent_states_are_not_rounded(device):
     config, spec = CASES["board"]
-    model = ResidentModel(random_network(config, spec), 0.9, device, dtype=torch.bfloat16)
+    model = ResidentModel(random_network(config, spec), 0.9, device, dtype=torch.bfloat16, say=pytest.fail)
     said, expected = answers(model, spec, 5), answers(TorchModel(random_network(config, spec), 0.9), spec, 5)
     assert_alike(said, expected, 0.1)
     assert not all(np.allclose(got, wanted, atol=1e-6) for got, wanted in zip(said, expected, strict=True))
@@ -97,7 +99,7 @@ def test_bfloat16_is_near_and_its_latent_states_are_not_rounded(device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_answers_are_not_changed_by_the_next_question(device):
     config, spec = CASES["vector"]
-    model = ResidentModel(random_network(config, spec), 0.9, device)
+    model = ResidentModel(random_network(config, spec), 0.9, device, say=pytest.fail)
     model.initial(observations_of(spec, 3), 3)
     first = model.recurrent(np.zeros(3, np.int32), np.array([0, 1, 2], np.int32), 1)
     kept = [array.copy() for array in dataclasses.astuple(first)]
@@ -109,7 +111,7 @@ def test_answers_are_not_changed_by_the_next_question(device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_threads_that_search_side_by_side_do_not_disturb_each_other(device):
     config, spec = CASES["board"]
-    models = [ResidentModel(random_network(config, spec, seed=seed), 0.9, device) for seed in range(3)]
+    models = [ResidentModel(random_network(config, spec, seed=seed), 0.9, device, say=pytest.fail) for seed in range(3)]
     with ThreadPoolExecutor(3) as threads:
         found = [
             list(threads.map(lambda model, seed: answers(model, spec, 6, nodes=20, seed=seed), models, range(3)))
@@ -148,12 +150,31 @@ def test_too_little_memory_is_told_with_what_to_lower(monkeypatch):
     monkeypatch.setattr(model, "advance", full)  # the first simulation needs memory of its own
     with pytest.raises(OutOfGpuMemory, match=sentence):
         model.recurrent(np.zeros(5, np.int32), np.zeros(5, np.int32), 1)
+    monkeypatch.undo()
+    model.recurrent(np.zeros(5, np.int32), np.zeros(5, np.int32), 1)
+    monkeypatch.setattr(model, "advance", full)  # without graphs, so does every later one
+    with pytest.raises(OutOfGpuMemory, match=sentence):
+        model.recurrent(np.zeros(5, np.int32), np.zeros(5, np.int32), 2)
+    monkeypatch.setattr(model, "represent", full)
+    with pytest.raises(OutOfGpuMemory, match=sentence):
+        model.initial(observations_of(spec, 5), 3)
 
 
-def test_where_graphs_fail_the_reason_is_told_once_and_the_search_goes_on(monkeypatch):
+SHORT = "CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has none"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("CUDA error: out of luck\nand a page of advice"), "CUDA error: out of luck"),
+        (RuntimeError(), "RuntimeError"),
+        (torch.OutOfMemoryError(SHORT), SHORT),
+    ],
+)
+def test_where_graphs_fail_the_reason_is_told_once_and_the_search_goes_on(monkeypatch, error, reason):
     class Broken:
         def __init__(self) -> None:
-            raise RuntimeError("CUDA error: out of luck\nand a page of advice")
+            raise error
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Broken)
     config, spec = CASES["vector"]
@@ -163,15 +184,13 @@ def test_where_graphs_fail_the_reason_is_told_once_and_the_search_goes_on(monkey
     model._queue = lambda: torch.inference_mode()
     model.wait = lambda: None
     assert_alike(answers(model, spec, 4), answers(TorchModel(random_network(config, spec), 0.9), spec, 4))
-    assert told == ["searching goes on without CUDA graphs, slower: CUDA error: out of luck"]
+    assert told == [f"searching goes on without CUDA graphs, slower: {reason}"]
 
 
 @pytest.mark.gpu
 def test_graphs_are_used_and_say_what_their_kernels_do():
     config, spec = CASES["board"]
-    told: list[str] = []
-    with_graphs = ResidentModel(random_network(config, spec), 0.9, "cuda", say=told.append)
+    with_graphs = ResidentModel(random_network(config, spec), 0.9, "cuda", say=pytest.fail)
     without = ResidentModel(random_network(config, spec), 0.9, "cuda", record=False)
     assert_alike(answers(with_graphs, spec, 64, nodes=30), answers(without, spec, 64, nodes=30), 1e-5)
     assert with_graphs._record
-    assert told == []

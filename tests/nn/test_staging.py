@@ -12,12 +12,14 @@ from muzero_ray.core.types import Batch
 from muzero_ray.nn.losses import TensorBatch, host_copy
 from muzero_ray.nn.staging import Stager
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
-def batch_of_frames() -> Batch:
+
+def batch_of_frames(seed: int = 0) -> Batch:
     """Six windows of three steps, of which the network sees stacks of four frames with two planes each."""
-    frames = np.random.default_rng(0).integers(0, 256, (6, 4 + 3, 2, 5, 4)).astype(np.uint8)
+    frames = np.random.default_rng(seed).integers(0, 256, (6, 4 + 3, 2, 5, 4)).astype(np.uint8)
     stacks = stack_frames(frames, 4)
-    plain = random_batch(np.random.default_rng(0))
+    plain = random_batch(np.random.default_rng(seed))
     fields = {**vars(plain), "observations": stacks[:, 0], "next_observations": stacks[:, 1:], "frames": frames}
     return Batch(**fields)
 
@@ -54,17 +56,21 @@ def test_a_host_copy_is_of_its_own_type_and_memory():
     assert numbers[0, 0] == 0
 
 
-@pytest.mark.gpu
-def test_on_a_gpu_a_staged_batch_arrives_whole():
-    stager, batches = Stager(torch.device("cuda")), [batch_of_frames() for _ in range(4)]
-    for staged in [stager.stage(batch) for batch in batches]:
-        tensors = staged.tensors()
-        for got, wanted in zip(tensors.tensors(), TensorBatch.from_batch(staged.batch).tensors(), strict=True):
-            assert got.device.type == "cuda"
+@pytest.mark.parametrize("device", DEVICES)
+def test_staged_batches_arrive_whole_while_others_are_on_their_way(device):
+    stager, batches = Stager(torch.device(device)), [batch_of_frames(seed) for seed in range(20)]
+    staged = [stager.stage(batch) for batch in batches[:2]]
+    for index, batch in enumerate(batches):
+        tensors = staged.pop(0).tensors()
+        staged += [stager.stage(later) for later in batches[index + 2 : index + 3]]
+        copies = [tensor.clone() for tensor in tensors.tensors()]  # what is done with a batch while the next ones come
+        for got, copy, wanted in zip(tensors.tensors(), copies, TensorBatch.from_batch(batch).tensors(), strict=True):
+            assert got.device.type == device
+            assert torch.equal(copy.cpu(), wanted)
             assert torch.equal(got.cpu(), wanted)
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("device", DEVICES)
 def test_a_batch_may_be_made_on_the_way(device):
     batch = batch_of_frames()
     staged = Stager(torch.device(device)).stage(lambda: batch)

@@ -126,6 +126,33 @@ def test_without_earlier_agents_only_the_anchors_are_met() -> None:
         assert {pairing.second for pairing in evaluate(steps, 0.0, version, games=4).pairings} == {"random"}
 
 
+def test_earlier_agents_play_on_models_that_are_kept_and_no_two_at_once_on_one() -> None:
+    made: list[FakeModel] = []
+    played: list[set[int]] = []
+
+    class Watching(SkilledPlanner):
+        def __call__(self, model: Any, *args: Any, **options: Any) -> Any:
+            played[-1].add(id(model))
+            return super().__call__(model, *args, **options)
+
+    def make_model() -> FakeModel:
+        made.append(FakeModel(9))
+        return made[-1]
+
+    climbed = Ladder(MAKE_GAME, make_model, [OpponentPlayer(RandomOpponent)], earlier_agents=2, opening_moves=1)
+    newest, found = FakeModel(9), []
+    for version, skill in enumerate((0.0, 1.0, 0.0, 0.0, 0.0)):
+        weights = {"scale": np.array([skill])}
+        newest.set_weights(weights)
+        played.append(set())
+        found.append(climbed.evaluate(Watching(), newest, weights, version, 20))
+    assert len(made) == 2
+    assert [len(models) for models in played] == [1, 2, 3, 3, 3]  # the newest, and each earlier one by itself
+    # Weak against strong and weak: each model plays with the weights of the agent that it is now.
+    points = {pairing.second: pairing.points / pairing.games for pairing in found[2].pairings}
+    assert points["agent:1"] < points["agent:0"]
+
+
 def test_games_are_spread_and_everybody_is_met_twice_at_least() -> None:
     steps = ladder(anchors=(RandomOpponent(), ExpertOpponent()))
     evaluate(steps, 0.0, 0)

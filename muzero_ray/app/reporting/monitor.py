@@ -108,6 +108,12 @@ class Monitor:
         self._messages.append(text)
         logger.warning(text, extra={"shown": True})
 
+    def note(self, text: str) -> None:
+        """As `trouble`, but told once: every role and every actor may say the same."""
+        if text not in self._notes_told:
+            self._notes_told.add(text)
+            self.trouble(text)
+
     def ended(self, state: State, cause: str = "") -> None:
         """How the run ended; what was wrong, if it failed."""
         self._state, self._cause = state, cause
@@ -121,9 +127,8 @@ class Monitor:
         if not self._tally.has_played:
             seconds = time.time() - psutil.Process().create_time()
             self.event(f"the first env steps came {seconds:.1f} s after the command")
-        for note in set(report.notes) - self._notes_told:  # every actor may say the same
-            self._notes_told.add(note)
-            self.trouble(note)
+        for note in report.notes:
+            self.note(note)
         self._tally.self_play(report)
 
     def training(self, report: TrainReport) -> None:
