@@ -64,7 +64,7 @@ def main() -> None:
     difference = check_networks_agree(weights)
     print(f"{cpu_name()}, " + ("one core" if core is not None else "not pinned to a core: this system cannot"))
     if overrides := speed_overrides():
-        print("not the machine's own choice, but set in the environment:", overrides_in_words(overrides))
+        print(overrides_in_words(overrides))
     print(f"networks agree to {difference:.1e}; {SIMULATIONS} simulations; medians of {options.repeats} [min-max]\n")
     rows = []
     for size in options.batch_sizes:

@@ -46,7 +46,7 @@ def main(what: str, as_json: bool) -> int:
         print(json.dumps({"bench": what, "cores": os.cpu_count(), "environment": overrides, "rows": rows}))
         return 0
     if overrides:
-        print("not the machine's own choice, but set in the environment:", overrides_in_words(overrides))
+        print(overrides_in_words(overrides))
     names = list(rows[0])
     cells = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
@@ -65,8 +65,9 @@ def speed_overrides() -> dict[str, str]:
 
 
 def overrides_in_words(overrides: dict[str, str]) -> str:
-    """`NAME=value` of each, with commas."""
-    return ", ".join(f"{name}={value}" for name, value in overrides.items())
+    """A sentence about these variables, for whoever reads the figures."""
+    told = ", ".join(f"{name}={value}" for name, value in overrides.items())
+    return f"not the machine's own choice, but set in the environment: {told}"
 
 
 def bench_search() -> list[dict[str, Any]]:
