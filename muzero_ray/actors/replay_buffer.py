@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 _INDICES_OF_A_PROCESS = 2**40
 """More than a buffer can give out while its process lives."""
-_INSERT = "insert"
+INSERT = "insert"
 """What deliveries wait for; others wait for the turn of a consumer, by its name."""
 
 
@@ -78,7 +78,7 @@ class ReplayBufferActor:
         await self._started.wait()
         self._limiter.inserted(await self._store.add(delivery, sender))
         self._wake()
-        await self._wait_for(_INSERT)
+        await self._wait_for(INSERT)
         return await self.status()
 
     async def sample(self, most: int, newest_version: int | None = None, ranks: int = 1) -> Drawn | tuple[Drawn, ...]:
@@ -171,12 +171,15 @@ class ReplayBufferActor:
         return self._limiter.may_consume(name)
 
     def _may(self, what: str) -> bool:
-        return self._limiter.may_insert() if what == _INSERT else self._limiter.may_consume(what)
+        """Whether one may insert, or a consumer of that name consume; after the close of intake nobody waits."""
+        if self._closed:
+            return True
+        return self._limiter.may_insert() if what == INSERT else self._limiter.may_consume(what)
 
     async def _wait_for(self, what: str) -> None:
         """Waits until one may insert, or a consumer of that name consume, or until the close of intake. Nothing
         else runs between that and the caller going on, so that one turn is never taken twice."""
-        while not (self._closed or self._may(what)):
+        while not self._may(what):
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting[what].append(turn)
             await turn
@@ -185,7 +188,7 @@ class ReplayBufferActor:
         """To be called whenever counts have changed. Those whose turn has not come sleep on: hundreds of deliveries
         wait here, and a look at each of them for every batch would be most of this process's work."""
         for what, turns in self._waiting.items():
-            if turns and (self._closed or self._may(what)):
+            if turns and self._may(what):
                 for turn in turns:
                     if not turn.done():  # its call may have been given up
                         turn.set_result(None)

@@ -38,12 +38,20 @@ class SelfPlay:
         logger.info("plays %s, started before: %d times", config.game, restart)
 
     @ray.method(num_returns=2)
-    def play(self) -> tuple[list[Trajectory], SelfPlayReport | None]:
-        """Plays a stretch with the newest weights; nothing and None while no weights are published."""
+    def play(self, given: tuple[int, Weights] | None = None) -> tuple[list[Trajectory], SelfPlayReport | None]:
+        """Plays a stretch with the newest weights; nothing and None while no weights are published.
+
+        Args:
+            given: version and weights to play with instead, in lockstep.
+        """
         began = time.perf_counter()
-        weights = self._weights.read()
+        if given is None:
+            weights = self._weights.read()
+            version = self._weights.version
+        else:
+            version, weights = given
         if weights is not None:
-            self._player.set_weights(weights, self._weights.version)
+            self._player.set_weights(weights, version)
             self._check_gpu(weights)
         elif self._weights.version < 0:
             time.sleep(0.05)  # the trainer is still starting; the head asks again

@@ -12,6 +12,7 @@ from muzero_ray.actors import names
 from muzero_ray.actors.by_reference import received_parts
 from muzero_ray.actors.description import describe_network
 from muzero_ray.actors.logs import Logs, start_logging
+from muzero_ray.actors.replay_in_lockstep import Publication
 from muzero_ray.actors.trainer_rank import OtherRanks
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
@@ -36,7 +37,15 @@ class Trainer:
     With several ranks it is rank 0: it asks for the batches of all, and passes theirs on to the others.
     """
 
-    def __init__(self, config: Config, spec: GameSpec, device: str, threads: int, logs: Logs | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        spec: GameSpec,
+        device: str,
+        threads: int,
+        lockstep: bool = False,
+        logs: Logs | None = None,
+    ) -> None:
         start_logging(names.TRAINER, logs)
         from muzero_ray.nn.learner import Learner, use_threads
 
@@ -47,8 +56,10 @@ class Trainer:
         ranks = self._others.ranks if self._others else None
         self._learner = Learner(config, spec, seed=config.seed, device=device, ranks=ranks)
         self._publish_interval = config.train.publish_interval
+        self._lockstep = lockstep
+        self._turn: int | None = None  # in lockstep, that of the newest batch
         self._fresh_values = config.reanalyze.fresh_values
-        self._fresh_from_target = config.reanalyze.weights == "target"
+        self._judge_by_target = config.reanalyze.weights == "target"
         self._prioritized = config.replay.prioritized
         self._prefetch = config.system.prefetch
         self._staged_ahead = _BATCHES_PER_REQUEST if self._learner.works_ahead else 1
@@ -70,6 +81,8 @@ class Trainer:
         if state is not None:
             self._learner.load_bytes(state)
         self._started = True
+        if self._lockstep:
+            self._told.append(self._buffer.trainer_began.remote())
         self.publish()
         logger.info("starts at training step %d", self._learner.training_steps)
         return TrainerStart(self._learner.training_steps, tuple(self._learner.notes))
@@ -89,10 +102,13 @@ class Trainer:
                     break
             staged = self._batches.popleft()
             started = time.perf_counter()
+            if self._lockstep and staged.batch.turn != self._turn:
+                self._turn = staged.batch.turn
+                self.publish(self._turn)
             result = self._update(staged)
             if self._prioritized:
                 self._told.append(self._buffer.update_priorities.remote(staged.batch.indices, result.priorities))
-            if self._learner.training_steps % self._publish_interval == 0:
+            if not self._lockstep and self._learner.training_steps % self._publish_interval == 0:
                 self.publish()
             metrics = result.metrics
             training += time.perf_counter() - started
@@ -158,8 +174,12 @@ class Trainer:
         self._expect_start()
         return TrainerState(self._learner.training_steps, self._learner.to_bytes(), self._learner.weights())
 
-    def publish(self) -> None:
-        """Sends the weights to the storage, after those sent before: calls to it may overtake each other."""
+    def publish(self, turn: int | None = None) -> None:
+        """Sends the weights to the storage, after those sent before: calls to it may overtake each other.
+
+        Args:
+            turn: in lockstep, at the beginning of which this is; None: whichever it is.
+        """
         self._expect_start()
         if self._published is not None:
             ray.wait([self._published], timeout=_PUBLISH_SECONDS)
@@ -167,9 +187,12 @@ class Trainer:
         self._published_version = self._learner.training_steps
         self._published = self._storage.publish.remote(self._learner.training_steps, weights, target_weights)
         self._told.append(self._published)
-        if self._fresh_values:
-            chosen = target_weights if self._fresh_from_target else weights
-            self._told.append(self._buffer.set_weights.remote(chosen))
+        judging = target_weights if self._judge_by_target else weights
+        if self._lockstep:
+            publication = Publication(self._published_version, weights, judging)
+            self._told.append(self._buffer.published.remote(turn, publication))
+        elif self._fresh_values:
+            self._told.append(self._buffer.set_weights.remote(judging))
 
     def _expect_start(self) -> None:
         """Ends this process if it was never told what to continue from.

@@ -75,7 +75,10 @@ class DistributedRun:
         self._memory_watch = MemoryWatch(config.system.memory_fraction)
         self._actors = launch(config, plan, logs)
         env_steps = snapshot.env_steps if snapshot else 0
-        self._playing = PlayFlow(config, self._actors, self._supervisor, monitor, plan.num_actors, env_steps)
+        self._lockstep = plan.lockstep
+        self._playing = PlayFlow(
+            config, self._actors, self._supervisor, monitor, plan.num_actors, env_steps, plan.lockstep
+        )
         monitor.watch_actors(lambda: self._supervisor.health(self._begun()))
         self._starts = dict(snapshot.starts) if snapshot else {}
         self._training_steps = 0
@@ -156,7 +159,7 @@ class DistributedRun:
         self._playing.end()
         needed = {*names.STATE_HOLDERS, *((names.EVALUATOR,) if evaluating else ())}
         self._supervisor.leave([role for role in self._actors.roles if role.name not in needed])
-        self._supervisor.forget("add", "train")
+        self._supervisor.forget("add", "add_round", "train")
 
     def close(self) -> None:
         """Ends every actor's process, and the cluster if it is our own."""
@@ -264,6 +267,8 @@ class DistributedRun:
         self._memory_watch.buffer_restored()
         self._playing.buffer_restored(snapshot.env_steps if snapshot else 0)
         self._keep_reanalyzing()
+        if self._lockstep:  # a buffer in lockstep goes on when it has weights
+            self._supervisor.submit(self._actors.trainer, "publish", then=nothing)
 
     def _restore_trainer(self) -> None:
         snapshot = self._newest_snapshot()

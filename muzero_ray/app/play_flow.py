@@ -3,6 +3,8 @@
 Every self-play actor has a few stretches that it plays or that wait for the buffer (`system.max_pending`), so that it
 neither idles nor runs ahead of a buffer that is full. Whoever is there plays what the budget still allows; what dies
 with its actor, or on its way, is played anew.
+
+In lockstep they begin together, and their deliveries go to the buffer round by round: see `replay_in_lockstep.py`.
 """
 
 from collections import Counter
@@ -12,11 +14,15 @@ from typing import Any
 import ray
 
 from muzero_ray.app.reporting.monitor import Monitor
+from muzero_ray.app.rounds import Rounds
 from muzero_ray.app.supervisor import Role, Supervisor, nothing
 from muzero_ray.app.topology import Topology
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus
 from muzero_ray.core.types import SelfPlayReport
+
+Trajectories = ray.ObjectRef[Any]
+"""Reference to a list of them."""
 
 
 class PlayFlow:
@@ -29,6 +35,7 @@ class PlayFlow:
         monitor: told of what is played.
         planned_actors: how many self-play actors the run was planned with.
         env_steps: in the buffer's count when the run starts.
+        lockstep: whether the run is in lockstep.
 
     Attributes:
         env_steps: in the buffer's count.
@@ -43,6 +50,7 @@ class PlayFlow:
         monitor: Monitor,
         planned_actors: int,
         env_steps: int,
+        lockstep: bool = False,
     ) -> None:
         self._config = config
         self._actors = actors
@@ -55,6 +63,13 @@ class PlayFlow:
         self._under_way: Counter[str] = Counter()  # stretches that are played, or wait for the buffer, by actor
         self._intake_closed = False
         self._ended = False
+        self._rounds: Rounds[Trajectories] | None = None
+        self._most_under_way = config.system.max_pending
+        self._to_begin: set[str] = set()
+        if lockstep:
+            self._rounds = Rounds([role.name for role in actors.self_play])
+            self._most_under_way = 1
+            self._to_begin = {role.name for role in actors.self_play}
         for role in actors.self_play:
             role.restore = partial(self._joined, role)
 
@@ -86,7 +101,12 @@ class PlayFlow:
         count = self._tell_actors()
         if count > self._planned_actors:
             self._monitor.event(f"{role.name} plays: {count} self-play actors are at work")
-        self._fill(role)
+        if not self._to_begin:
+            self._fill(role)
+            return
+        self._to_begin.discard(role.name)
+        if not self._to_begin:
+            self._keep_playing()
 
     def _tell_actors(self) -> int:
         """Tells those who reckon with it how many self-play actors are at work."""
@@ -100,29 +120,39 @@ class PlayFlow:
             self._fill(role)
 
     def _fill(self, role: Role) -> None:
-        """Brings a self-play actor to `max_pending` stretches that are played or wait for the buffer."""
+        """Brings a self-play actor to `max_pending` stretches that are played or wait for the buffer; in lockstep to
+        one."""
         if not role.down:
-            for _ in range(self._config.system.max_pending - self._under_way[role.name]):
+            for _ in range(self._most_under_way - self._under_way[role.name]):
                 self._play(role)
 
-    def _play(self, role: Role) -> None:
+    def _play(self, role: Role, weights: ray.ObjectRef[Any] | None = None) -> None:
+        """Has an actor play a stretch, if the budget allows another; with what weights, only lockstep says."""
         # In the buffer's count: of what was played it leaves out what came again, or what was lost on its way.
         planned = self.env_steps + self._under_way.total() * self._delivery
         if planned < self._config.train.env_steps and not self._ended:
             self._under_way[role.name] += 1
+            if self._rounds is not None:
+                self._rounds.begun(role.name)
             # Not sent again if its process dies, which may never come back: whoever is there plays it instead.
-            self._supervisor.submit(
-                role, "play", then=partial(self._deliver, role), resend=False, lost=partial(self._stretch_lost, role)
-            )
+            given = () if weights is None else (weights,)
+            then, lost = partial(self._deliver, role), partial(self._play_lost, role)
+            self._supervisor.submit(role, "play", *given, then=then, resend=False, lost=lost)
         else:
             self._close_intake_if_spent()
 
     def _deliver(self, role: Role, trajectories: ray.ObjectRef[Any], report: SelfPlayReport | None) -> None:
         if report is None:  # no weights yet
+            if self._rounds is not None:
+                self._rounds.lost(role.name)
             self._stretch_done(role)
             return
         self._supervisor.answered(role, report.process)
         self._monitor.self_play(report)
+        if self._rounds is not None:
+            self._rounds.delivered(role.name, trajectories)
+            self._deliver_round(self._rounds)
+            return
 
         def acknowledged(status: BufferStatus) -> None:
             self.buffer_told(status)
@@ -135,12 +165,41 @@ class PlayFlow:
             *(self._actors.buffer, "add", delivery, role.name), then=acknowledged, resend=False, endless=True, lost=lost
         )
 
-    def _stretch_done(self, role: Role) -> None:
+    def _deliver_round(self, rounds: "Rounds[Trajectories]") -> None:
+        """Delivers what every actor has played, if all have."""
+        deliveries = rounds.take()
+        if not deliveries:
+            return
+        senders = [role for role in self._actors.self_play if role.name in deliveries]
+
+        def acknowledged(weights: ray.ObjectRef[Any], status: BufferStatus) -> None:
+            self.buffer_told(status)
+            for role in senders:
+                self._stretch_done(role, weights)
+
+        def lost() -> None:
+            for role in senders:
+                self._stretch_lost(role)
+
+        played = (list(deliveries), *deliveries.values())
+        self._supervisor.submit(
+            self._actors.buffer, "add_round", *played, then=acknowledged, resend=False, endless=True, lost=lost
+        )
+
+    def _stretch_done(self, role: Role, weights: ray.ObjectRef[Any] | None = None) -> None:
         self._under_way[role.name] -= 1
         if role.down:
             self._keep_playing()
         else:
-            self._play(role)
+            self._play(role, weights)
+
+    def _play_lost(self, role: Role) -> None:
+        """It died with its actor."""
+        if self._rounds is not None:
+            self._rounds.lost(role.name)
+        self._stretch_lost(role)
+        if self._rounds is not None:
+            self._deliver_round(self._rounds)
 
     def _stretch_lost(self, role: Role) -> None:
         """It died with its actor, or on its way to the buffer."""

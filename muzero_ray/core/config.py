@@ -338,6 +338,10 @@ class SystemConfig(Section):
     """Whether the trainer compiles the network and its loss (`torch.compile`), for a minute or two at the start, and on
     one GPU records its step as a CUDA graph. auto: on GPUs; on CPUs it made nothing faster. Where it fails, the reason
     is printed and training goes on without."""
+    lockstep: bool = False
+    """Whether the order of all that actors give each other is laid down, so that a seed gives the same run every time:
+    to the bit, with as many actors on CPUs of one kind, if none dies. Whoever is slow is then waited for, and what is
+    learnt from is a little older."""
     trainer_threads: int = Field(1, ge=1, le=1_024)
     """CPU threads of the trainer. A small network is fastest with one: threads wait for each other at every layer."""
     prefetch: int = Field(2, ge=1)
@@ -457,9 +461,25 @@ class Config(Section):
                 f"train.learning_rate_final ({self.train.learning_rate_final}) must not exceed "
                 f"train.learning_rate ({self.train.learning_rate})"
             )
+        if self.system.lockstep:
+            problems += [f"system.lockstep does not go with {obstacle}" for obstacle in self.lockstep_obstacles]
         if problems:
             raise _Problems(*problems)
         return self
+
+    @property
+    def lockstep_obstacles(self) -> list[str]:
+        """What of this keeps a run with actors from being in lockstep, and what to do instead."""
+        found = []
+        if self.replay.shards > 1:
+            found.append(f"replay.shards {self.replay.shards}; use 1")
+        if self.train.num_gpus > 1:
+            found.append(f"train.num_gpus {self.train.num_gpus}; use 1")
+        if self.replay.prioritized:
+            found.append("replay.prioritized: priorities come back when they come; set it to false")
+        if self.max_actors is not None:
+            found.append(f"max_actors {self.max_actors}: actors that come later; leave it out")
+        return found
 
     @property
     def buffer_gpus(self) -> float:

@@ -83,7 +83,15 @@ class RateLimiter:
         Raises:
             ValueError: if there is no such consumer.
         """
-        return self._shortfall(name) >= self._pace(name).batch_size
+        return self.batches_due(name) > 0
+
+    def batches_due(self, name: str) -> int:
+        """How many batches a consumer may take now.
+
+        Raises:
+            ValueError: if there is no such consumer.
+        """
+        return max(0, int(self._shortfall(name) // self._pace(name).batch_size))
 
     def inserted(self, steps: int) -> None:
         """Notes that `steps` env steps have been added."""

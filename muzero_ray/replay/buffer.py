@@ -86,7 +86,8 @@ class ReplayBuffer:
             importance_exponent: beta; 0 leaves the bias of such draws, 1 corrects all of it.
             with_next_observations: whether batches hold the observations of all steps.
             augment: whether `sample` turns and mirrors windows, where the game has symmetries.
-            rng: decides every draw; the buffer keeps it.
+            rng: decides every draw; the buffer keeps it. What is searched again is drawn by a child of it, so that the
+                two are independent of the order in which they are asked for.
 
         Raises:
             ValueError: if there is not room for two states.
@@ -101,6 +102,7 @@ class ReplayBuffer:
         self._importance_exponent = importance_exponent
         self._augmenter = Augmenter(spec.symmetries) if augment and spec.symmetries else None
         self._rng = rng
+        self._reanalyze_rng = rng.spawn(1)[0]
         self._slot_bytes = slot_bytes
         slots = capacity_bytes // (slot_bytes + observation_bytes(spec).least)
         self._ring = StateRing(spec, min(capacity_steps, slots))
@@ -307,7 +309,7 @@ class ReplayBuffer:
 
         def draw(_: int) -> np.ndarray:
             # Few states are turned down: at most every second one is the last of its game.
-            slots = ring.slots(self._rng.integers(ring.first_id, ring.end_id, size=batch_size))
+            slots = ring.slots(self._reanalyze_rng.integers(ring.first_id, ring.end_id, size=batch_size))
             worthwhile: np.ndarray = slots[_is_estimated(ring.states.kinds[slots])]
             return worthwhile
 
@@ -349,6 +351,7 @@ class ReplayBuffer:
         state["max_priority"] = np.asarray(self._priorities.largest)
         state["total_steps"] = np.asarray(self._total_steps, dtype=np.int64)
         state["rng"] = pack_generator(self._rng)
+        state["reanalyze_rng"] = pack_generator(self._reanalyze_rng)
         return state
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
@@ -367,6 +370,8 @@ class ReplayBuffer:
         self._keep_within_budget()
         self._total_steps = int(state["total_steps"])
         unpack_generator(self._rng, state["rng"])
+        if "reanalyze_rng" in state:  # older checkpoints lack it
+            unpack_generator(self._reanalyze_rng, state["reanalyze_rng"])
 
     def halve(self, at_least: int = 0) -> bool:
         """Gives half of its room and of its memory back, and lets the oldest states go: whether it did.

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import psutil
 import pytest
 from reference.tiny_runs import tiny_config, write_game
@@ -73,6 +74,20 @@ def test_a_run_over_actors_spends_its_budget_and_holds_its_ratio(tmp_path, num_a
     assert "parameters" in summary.tensor_proto.string_val[0].decode()
 
 
+def test_two_runs_in_lockstep_with_one_seed_are_identical_to_the_bit(tmp_path):
+    found = []
+    for number in range(2):
+        code, folder = start(tmp_path / str(number), num_actors=2, system={"lockstep": True})
+        assert code == 0
+        checkpoint = newest_checkpoint(folder)
+        buffer = checkpoint.buffer_state()
+        found.append({**checkpoint.weights(), "rewards": buffer["rewards"], "actions": buffer["actions"]})
+    first, second = found
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert checkpoint.training_steps > 0
+
+
 def test_a_resumed_run_over_actors_continues_its_counters(tmp_path):
     _, folder = start(tmp_path)
     before = newest_checkpoint(folder)
@@ -111,10 +126,23 @@ def test_ranks_start_anew_from_the_newest_checkpoint_when_one_dies(tmp_path, cap
     assert "trainer died and is restarted" in told
 
 
-@pytest.mark.parametrize("role", ["SelfPlay", "Reanalyze", "Evaluator", "Trainer", "ReplayBuffer", "SharedStorage"])
-def test_a_run_recovers_from_the_death_of_an_actor(tmp_path, role, capsys):
+ROLES = ["SelfPlay", "Reanalyze", "Evaluator", "Trainer", "ReplayBuffer", "SharedStorage"]
+
+
+@pytest.mark.parametrize(
+    ("role", "num_actors", "lockstep"),
+    [(role, 1, False) for role in ROLES]
+    # Where the others wait for its turn.
+    + [(role, 2, True) for role in ("SelfPlay", "Reanalyze", "Trainer", "ReplayInLockstep")],
+)
+def test_a_run_recovers_from_the_death_of_an_actor(tmp_path, role, num_actors, lockstep, capsys):
     killer = kill_once_trained(tmp_path, role)
-    code, folder = start(tmp_path, train={"env_steps": 3200}, system={"checkpoint_seconds": 1.0})
+    code, folder = start(
+        tmp_path,
+        num_actors=num_actors,
+        train={"env_steps": 3200},
+        system={"checkpoint_seconds": 1.0, "lockstep": lockstep},
+    )
     killer.join(timeout=60)
     assert killer.killed, f"no process of {role} was found to be killed"
     told = capsys.readouterr().err

@@ -55,7 +55,7 @@ def head(monkeypatch):
     monkeypatch.setattr(distributed_run, "launch", lambda *_: actors)
     monkeypatch.setattr(distributed_run, "Supervisor", ScriptedSupervisor)
     config = tiny_config(train={"env_steps": 2 * DELIVERY}, replay={"min_steps": 8}, system={"max_pending": 1})
-    run = distributed_run.DistributedRun(config, Mock(), Mock(num_actors=1), Mock(), lambda: None, None)
+    run = distributed_run.DistributedRun(config, Mock(), Mock(num_actors=1, lockstep=False), Mock(), lambda: None, None)
     run.script = run._supervisor
     return run
 

@@ -103,3 +103,18 @@ def test_results_are_a_local_folder(results, what_to_do):
 def test_copies_go_to_a_place_that_has_a_name():
     _, told = refused({"system": {"copy_checkpoints_to": ""}})
     assert told == "Value error, wanted a folder or an address, got ''; none copies nowhere"
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"replay": {"shards": 2}}, "replay.shards 2"),
+        ({"train": {"num_gpus": 2}}, "train.num_gpus 2"),
+        ({"replay": {"prioritized": True}}, "replay.prioritized"),
+        ({"max_actors": 4}, "max_actors 4"),
+    ],
+)
+def test_lockstep_is_refused_with_what_has_no_order_that_could_be_laid_down(changes, named):
+    Config.model_validate(changes)
+    with pytest.raises(ValueError, match=f"system.lockstep does not go with {named}"):
+        Config.model_validate({**changes, "system": {"lockstep": True}})

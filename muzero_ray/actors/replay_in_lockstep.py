@@ -1,0 +1,200 @@
+"""The replay-buffer actor of a run in lockstep: counts alone decide what happens in which order, not who is faster.
+
+So a run with actors takes the same course whenever it is run with the same seed, as a run in one process does. All
+that the roles give each other passes this actor anyway; here it is given out and stored in an order that is laid down:
+
+* A *round* begins with a delivery of every self-play actor, which are stored then. It lasts until all that is due
+  has been given out for training. Meanwhile the next deliveries are played.
+* A *turn* is `train.publish_interval` batches, or what is left of the round. The trainer publishes its weights when it
+  begins one. Positions to search again are given out at the beginning of a turn, and what was found is stored at the
+  beginning of the turn after the next.
+* Whatever is given out in a turn goes with the weights that were published at the beginning of the turn before: a batch
+  takes its fresh values from them, positions are searched again and deliveries played with them.
+
+Everybody has work of its own meanwhile, the trainer the batches that were drawn ahead. One that is slow is waited for.
+"""
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import ray
+
+from muzero_ray.actors.by_reference import Drawn
+from muzero_ray.actors.logs import Logs
+from muzero_ray.actors.replay_buffer import INSERT, ReplayBufferActor
+from muzero_ray.core.config import Config
+from muzero_ray.core.reports import BufferStatus
+from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory, Weights
+
+_TURNS_OF_A_PROCESS = 2**40
+"""More than there are while a buffer's process lives."""
+_TURNS_TO_SEARCH = 2
+"""After how many turns the result of a repeated search is stored."""
+
+
+class Publication(NamedTuple):
+    """What the trainer publishes at the beginning of a turn."""
+
+    version: int  # training steps behind them
+    weights: Weights
+    judging: Weights  # for fresh values and repeated searches: the same, or the target weights
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Positions to search again, and with what."""
+
+    number: int  # by which the result is to be told from others
+    request: ReanalyzeRequest
+    version: int  # of the weights
+    weights: Weights | None  # None: the asker has them
+
+
+class ReplayInLockstep(ReplayBufferActor):
+    """`ReplayBufferActor` whose deliveries come round by round, and whose batches go out turn by turn.
+
+    For one shard, one trainer rank, and states that are drawn uniformly; see `Config.lockstep_obstacles`.
+    """
+
+    def __init__(self, config: Config, num_actors: int, logs: Logs | None = None) -> None:
+        super().__init__(config, num_actors, logs)
+        self._most_of_a_turn = config.train.publish_interval
+        self._turn = 0
+        self._left = 0  # batches of this turn that have not been given out
+        self._published: dict[int, Publication] = {}  # by the turn at whose beginning
+        self._assignments: deque[Assignment] = deque()  # that nobody has taken yet
+        self._searching: dict[int, int] = {}  # the turn of every assignment that has not come back, by number
+        self._results: dict[
+            int, tuple[int, ReanalyzeResult]
+        ] = {}  # that are not stored yet, with their turn, by number
+        self._last_number = 0
+        # So often they began: what their earlier processes still wait for here is given to nobody.
+        self._trainers = self._reanalyzers = 0
+
+    async def start(self, state: dict[str, Any] | None, incarnation: int = 0) -> BufferStatus:
+        """See `ReplayBufferActor.start`."""
+        # What the trainer still has from an earlier process is of earlier turns.
+        self._turn = incarnation * _TURNS_OF_A_PROCESS
+        return await super().start(state, incarnation)
+
+    @ray.method(num_returns=2)
+    async def add_round(
+        self, senders: list[str], *deliveries: list[Trajectory]
+    ) -> tuple[tuple[int, Weights], BufferStatus]:
+        """Stores a round when its time has come.
+
+        Args:
+            senders: names of those who played, in an order that is always the same.
+            *deliveries: what each of them played.
+
+        Returns:
+            Version and weights with which they are to play on; how full the buffer is.
+        """
+        await self._started.wait()
+        await self._wait_for(INSERT)
+        for sender, delivery in zip(senders, deliveries, strict=True):
+            self._limiter.inserted(await self._store.add(delivery, sender))
+        publication = self._publication_for(self._turn + 1)
+        assert publication is not None  # or the time has not come
+        self._wake()
+        return (publication.version, publication.weights), await self.status()
+
+    async def sample(self, most: int, newest_version: int | None = None, ranks: int = 1) -> Drawn | tuple[Drawn, ...]:
+        """See `ReplayBufferActor.sample`. The batches are of one turn, and say of which."""
+        asker = self._trainers
+        await self._may_consume("train")
+        if asker != self._trainers:
+            return []
+        if self._left == 0 and self._due("train"):
+            await self._begin_turn()
+        drawn = await super().sample(min(most, self._left), newest_version, ranks)
+        batches = [replace(batch, turn=self._turn) for batch in drawn if isinstance(batch, Batch)]
+        self._left -= len(batches)
+        self._wake()
+        return batches
+
+    async def assignment(self, have_version: int, first: bool) -> Assignment | None:
+        """Positions to search again, and the weights for it; None once intake is closed and all is done.
+
+        Args:
+            have_version: of the asker's weights; -1 for none.
+            first: whether the asker's process has just begun. Nothing is awaited any more from the one before.
+        """
+        if first:
+            self._reanalyzers += 1
+            waiting = {assignment.number for assignment in self._assignments}
+            self._searching = {number: turn for number, turn in self._searching.items() if number in waiting}
+            self._wake()
+        asker = self._reanalyzers
+        await self._may_consume("reanalyze")
+        if asker != self._reanalyzers or not self._assignments:
+            return None
+        assignment = self._assignments.popleft()
+        return replace(assignment, weights=None) if assignment.version == have_version else assignment
+
+    async def searched_again(self, number: int, result: ReanalyzeResult) -> None:
+        """What a repeated search found."""
+        if number in self._searching:
+            self._results[number] = (self._searching.pop(number), result)
+            self._wake()
+
+    async def trainer_began(self) -> None:
+        """A process of the trainer has begun, and asks anew for what the one before it was waiting for."""
+        self._trainers += 1
+
+    async def published(self, turn: int | None, publication: Publication) -> None:
+        """Takes the weights that were published at the beginning of a turn; None: of the present one."""
+        self._published[self._turn if turn is None else turn] = publication
+        self._wake()
+
+    async def _begin_turn(self) -> None:
+        """Stores what was found two turns ago, and gives out what is to be searched again."""
+        self._turn += 1
+        self._published = {turn: weights for turn, weights in self._published.items() if turn >= self._turn - 1}
+        publication = self._publication_for(self._turn)
+        assert publication is not None  # or the time has not come
+        await self._store.set_weights(publication.judging)
+        for number in sorted(self._results):
+            turn, result = self._results[number]
+            if turn <= self._turn - _TURNS_TO_SEARCH:
+                await self._store.refresh(result)
+                del self._results[number]
+        turns_left = -(-self._due("train") // self._most_of_a_turn)
+        self._left = min(self._most_of_a_turn, self._due("train"))
+        for _ in range(-(-self._due("reanalyze") // turns_left)):
+            self._limiter.consumed("reanalyze", self._reanalyze_size)
+            request = await self._store.reanalyze_request(self._reanalyze_size)
+            assert isinstance(request, ReanalyzeRequest)  # of one shard
+            self._last_number += 1
+            self._searching[self._last_number] = self._turn
+            self._assignments.append(Assignment(self._last_number, request, publication.version, publication.judging))
+
+    def _publication_for(self, turn: int) -> Publication | None:
+        """What a turn works with: what was published at the beginning of the one before, once it has come.
+
+        Something later in its place only where the trainer's process has died in between.
+        """
+        turns = [published for published in self._published if published >= turn - 1]
+        return self._published[min(turns)] if turns else None
+
+    def _due(self, consumer: str) -> int:
+        """Batches that a consumer may take now."""
+        return self._limiter.batches_due(consumer) if consumer in self._limiter.consumers else 0
+
+    def _may(self, what: str) -> bool:
+        if what == "train" and self._left > 0:
+            return True
+        if what == "reanalyze" and self._assignments:
+            return True
+        if self._closed and self._left == 0 and not self._due("train"):
+            return True  # all is done
+        if what == "reanalyze" or self._left > 0 or self._publication_for(self._turn + 1) is None:
+            return False
+        if what == INSERT:
+            return not self._due("train")
+        overdue = any(turn <= self._turn + 1 - _TURNS_TO_SEARCH for turn in self._searching.values())
+        return self._due("train") > 0 and not overdue
+
+    def __repr__(self) -> str:
+        return "ReplayBuffer(in lockstep)"
