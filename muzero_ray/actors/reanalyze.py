@@ -21,16 +21,16 @@ logger = logging.getLogger(__name__)
 class Reanalyze:
     """Repeats searches, one batch ahead of the buffer's answer; in lockstep with the weights that come with it."""
 
-    def __init__(self, config: Config, lockstep: bool = False, logs: Logs | None = None) -> None:
+    def __init__(self, config: Config, logs: Logs | None = None) -> None:
         start_logging(names.REANALYZE, logs)
         storage: Any = ray.get_actor(names.STORAGE)
         restart = register(storage, names.REANALYZE)
         self._reanalyzer = build.make_reanalyzer(config, restart, logger.warning)
-        self._lockstep = lockstep
+        self._lockstep = config.system.lockstep
         self._weights = WeightsReader(storage, target=config.reanalyze.weights == "target")
         self._version = -1  # of the weights that it searches with
         self._buffer: Any = ray.get_actor(names.BUFFER)
-        self._asked = False
+        self._asked = False  # yet, in lockstep
         self._pending: ray.ObjectRef[Any] | None = None
         self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
         logger.info("reanalyzes %s, started before: %d times", config.game, restart)

@@ -54,7 +54,7 @@ class Assignment:
 class ReplayInLockstep(ReplayBufferActor):
     """`ReplayBufferActor` whose deliveries come round by round, and whose batches go out turn by turn.
 
-    For one shard, one trainer rank, and states that are drawn uniformly; see `Config.lockstep_obstacles`.
+    For one shard, one trainer rank, and states that are drawn uniformly; `core.config` refuses others.
     """
 
     def __init__(self, config: Config, num_actors: int, logs: Logs | None = None) -> None:
@@ -65,9 +65,8 @@ class ReplayInLockstep(ReplayBufferActor):
         self._published: dict[int, Publication] = {}  # by the turn at whose beginning
         self._assignments: deque[Assignment] = deque()  # that nobody has taken yet
         self._searching: dict[int, int] = {}  # the turn of every assignment that has not come back, by number
-        self._results: dict[
-            int, tuple[int, ReanalyzeResult]
-        ] = {}  # that are not stored yet, with their turn, by number
+        # Not stored yet: the turn of their assignment, and what was found, by number.
+        self._results: dict[int, tuple[int, ReanalyzeResult]] = {}
         self._last_number = 0
         # So often they began: what their earlier processes still wait for here is given to nobody.
         self._trainers = self._reanalyzers = 0

@@ -37,15 +37,7 @@ class Trainer:
     With several ranks it is rank 0: it asks for the batches of all, and passes theirs on to the others.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        spec: GameSpec,
-        device: str,
-        threads: int,
-        lockstep: bool = False,
-        logs: Logs | None = None,
-    ) -> None:
+    def __init__(self, config: Config, spec: GameSpec, device: str, threads: int, logs: Logs | None = None) -> None:
         start_logging(names.TRAINER, logs)
         from muzero_ray.nn.learner import Learner, use_threads
 
@@ -56,7 +48,7 @@ class Trainer:
         ranks = self._others.ranks if self._others else None
         self._learner = Learner(config, spec, seed=config.seed, device=device, ranks=ranks)
         self._publish_interval = config.train.publish_interval
-        self._lockstep = lockstep
+        self._lockstep = config.system.lockstep
         self._turn: int | None = None  # in lockstep, that of the newest batch
         self._fresh_values = config.reanalyze.fresh_values
         self._judge_by_target = config.reanalyze.weights == "target"

@@ -57,7 +57,6 @@ class Plan:
     reserved_cpus: int = 0  # on the trainer's node, of which self-play may have none
     trainer_gpus: float = 0.0  # of each rank
     games_on_gpu: tuple[int, float] | None = None  # of each self-play actor, and its share of a GPU, if it has one
-    lockstep: bool = False  # see `system.lockstep`
 
     @property
     def most_actors(self) -> int:
@@ -73,8 +72,7 @@ class Plan:
             actors += f" x {games} games on {share:g} GPU each"
         where = f"{self.trainer_gpus:g} GPU" if 0 < self.trainer_gpus < 1 else self.device
         if self.trainer_ranks == 1:
-            told = f"{actors}, trainer on {where} with {threads}"
-            return f"{told}, in lockstep: a seed gives the same run again" if self.lockstep else told
+            return f"{actors}, trainer on {where} with {threads}"
         return f"{actors}, {self.trainer_ranks} trainer ranks on {where} with {threads} each"
 
 
@@ -234,7 +232,6 @@ def make_plan(config: Config, cluster: Cluster) -> Plan:
         ranks,
         trainer_gpus=gpu_shares.trainer_share(config, device, cluster.gpus, num_actors, cluster.nodes),
         games_on_gpu=(config.self_play.games_per_actor, share) if (share := config.self_play.num_gpus) > 0 else None,
-        lockstep=config.system.lockstep,
     )
     if not cluster.may_grow:
         return plan

@@ -75,10 +75,7 @@ class DistributedRun:
         self._memory_watch = MemoryWatch(config.system.memory_fraction)
         self._actors = launch(config, plan, logs)
         env_steps = snapshot.env_steps if snapshot else 0
-        self._lockstep = plan.lockstep
-        self._playing = PlayFlow(
-            config, self._actors, self._supervisor, monitor, plan.num_actors, env_steps, plan.lockstep
-        )
+        self._playing = PlayFlow(config, self._actors, self._supervisor, monitor, plan.num_actors, env_steps)
         monitor.watch_actors(lambda: self._supervisor.health(self._begun()))
         self._starts = dict(snapshot.starts) if snapshot else {}
         self._training_steps = 0
@@ -267,7 +264,7 @@ class DistributedRun:
         self._memory_watch.buffer_restored()
         self._playing.buffer_restored(snapshot.env_steps if snapshot else 0)
         self._keep_reanalyzing()
-        if self._lockstep:  # a buffer in lockstep goes on when it has weights
+        if self._config.system.lockstep:  # a buffer in lockstep goes on when it has weights
             self._supervisor.submit(self._actors.trainer, "publish", then=nothing)
 
     def _restore_trainer(self) -> None:

@@ -35,7 +35,6 @@ class PlayFlow:
         monitor: told of what is played.
         planned_actors: how many self-play actors the run was planned with.
         env_steps: in the buffer's count when the run starts.
-        lockstep: whether the run is in lockstep.
 
     Attributes:
         env_steps: in the buffer's count.
@@ -50,7 +49,6 @@ class PlayFlow:
         monitor: Monitor,
         planned_actors: int,
         env_steps: int,
-        lockstep: bool = False,
     ) -> None:
         self._config = config
         self._actors = actors
@@ -65,11 +63,10 @@ class PlayFlow:
         self._ended = False
         self._rounds: Rounds[Trajectories] | None = None
         self._most_under_way = config.system.max_pending
-        self._to_begin: set[str] = set()
-        if lockstep:
+        self._begun: set[str] = set()
+        if config.system.lockstep:
             self._rounds = Rounds([role.name for role in actors.self_play])
             self._most_under_way = 1
-            self._to_begin = {role.name for role in actors.self_play}
         for role in actors.self_play:
             role.restore = partial(self._joined, role)
 
@@ -101,11 +98,10 @@ class PlayFlow:
         count = self._tell_actors()
         if count > self._planned_actors:
             self._monitor.event(f"{role.name} plays: {count} self-play actors are at work")
-        if not self._to_begin:
+        self._begun.add(role.name)
+        if self._rounds is None:
             self._fill(role)
-            return
-        self._to_begin.discard(role.name)
-        if not self._to_begin:
+        elif len(self._begun) >= self._planned_actors:  # all together, or the first rounds would be chance
             self._keep_playing()
 
     def _tell_actors(self) -> int:

@@ -88,7 +88,7 @@ def over_ray(config: Config, folder: RunFolder, opened: ExitStack) -> Callable[[
     say(f"cluster          {joined}")
     if joined.dashboard:
         say(f"dashboard        {cluster.dashboard_hint(joined, terminal=sys.stderr.isatty())}")
-    say(f"plan             {plan}")
+    say(f"plan             {plan}{', in lockstep' if config.system.lockstep else ''}")
     if config.num_actors is not None and plan.num_actors < config.num_actors:
         say(f"                 {config.num_actors} self-play actors were asked for; the run starts with what fits")
 

@@ -90,13 +90,13 @@ def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
     return Topology(
         # First, since everybody waits for its first weights, and it for torch.
         trainer=actor(
-            *(names.TRAINER, Trainer, config, spec, plan.device, plan.trainer_threads, plan.lockstep),
+            *(names.TRAINER, Trainer, config, spec, plan.device, plan.trainer_threads),
             num_gpus=plan.trainer_gpus,
             **where.state,
         ),
         storage=actor(names.STORAGE, SharedStorage, max_concurrency=1000 + plan.most_actors, **where.state),
         buffer=actor(
-            *(names.BUFFER, ReplayInLockstep if plan.lockstep else ReplayBufferActor, config, plan.num_actors),
+            *(names.BUFFER, ReplayInLockstep if config.system.lockstep else ReplayBufferActor, config, plan.num_actors),
             # Calls that wait in it at once: every delivery may, and others have to get past them.
             max_concurrency=1000 + plan.most_actors * config.system.max_pending,
             num_gpus=config.buffer_gpus if config.replay.shards == 1 else 0,  # else its shards take it
@@ -105,7 +105,7 @@ def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
         reserve=_reserve(plan.reserved_cpus, where.home) if plan.reserved_cpus else None,
         self_play=tuple(self_play(index) for index in range(plan.most_actors)),
         reanalyze=(
-            actor(names.REANALYZE, Reanalyze, config, plan.lockstep, num_gpus=config.reanalyze.num_gpus, **where.work)
+            actor(names.REANALYZE, Reanalyze, config, num_gpus=config.reanalyze.num_gpus, **where.work)
             if config.reanalyze.ratio > 0
             else None
         ),

@@ -462,14 +462,13 @@ class Config(Section):
                 f"train.learning_rate ({self.train.learning_rate})"
             )
         if self.system.lockstep:
-            problems += [f"system.lockstep does not go with {obstacle}" for obstacle in self.lockstep_obstacles]
+            problems += [f"system.lockstep does not go with {obstacle}" for obstacle in self._lockstep_obstacles()]
         if problems:
             raise _Problems(*problems)
         return self
 
-    @property
-    def lockstep_obstacles(self) -> list[str]:
-        """What of this keeps a run with actors from being in lockstep, and what to do instead."""
+    def _lockstep_obstacles(self) -> list[str]:
+        """What of this has no order that could be laid down, and what to do instead."""
         found = []
         if self.replay.shards > 1:
             found.append(f"replay.shards {self.replay.shards}; use 1")

@@ -7,6 +7,7 @@ import pytest
 from reference.tiny_runs import tiny_config
 
 from muzero_ray.app import distributed_run
+from muzero_ray.app.play_flow import PlayFlow
 from muzero_ray.app.supervisor import Role
 from muzero_ray.core.reports import BufferStatus
 from muzero_ray.core.types import SelfPlayReport
@@ -55,7 +56,7 @@ def head(monkeypatch):
     monkeypatch.setattr(distributed_run, "launch", lambda *_: actors)
     monkeypatch.setattr(distributed_run, "Supervisor", ScriptedSupervisor)
     config = tiny_config(train={"env_steps": 2 * DELIVERY}, replay={"min_steps": 8}, system={"max_pending": 1})
-    run = distributed_run.DistributedRun(config, Mock(), Mock(num_actors=1, lockstep=False), Mock(), lambda: None, None)
+    run = distributed_run.DistributedRun(config, Mock(), Mock(num_actors=1), Mock(), lambda: None, None)
     run.script = run._supervisor
     return run
 
@@ -93,3 +94,24 @@ def test_a_buffer_that_goes_back_to_nothing_is_filled_again(head):
     deliver(head, DELIVERY)
     deliver(head, 2 * DELIVERY)
     assert head.script.count("close_intake") == 1
+
+
+def test_in_lockstep_those_planned_begin_together_and_those_without_a_place_are_not_waited_for():
+    config = tiny_config(train={"env_steps": 100 * DELIVERY}, system={"lockstep": True})
+    roles = [Role(f"self_play_{number}", None, down=True) for number in range(3)]
+    actors = SimpleNamespace(self_play=roles, buffer=Role("replay_buffer", None))
+    supervisor = ScriptedSupervisor()
+    PlayFlow(config, actors, supervisor, Mock(), planned_actors=2, env_steps=0)
+    playing = []
+    for role in roles:
+        role.down = False
+        role.restore()
+        playing.append(supervisor.count("play"))
+    assert playing == [0, 2, 3]
+    for role in roles[:2]:
+        supervisor.answer("play", role.name, SelfPlayReport(DELIVERY, 0, 0))
+    assert supervisor.count("add_round") == 0
+    supervisor.answer("play", roles[2].name, SelfPlayReport(DELIVERY, 0, 0))
+    assert supervisor.count("add_round") == 1
+    supervisor.answer("add_round", "weights", BufferStatus(3 * DELIVERY, 3 * DELIVERY, 0, {}))
+    assert supervisor.count("play") == 3
