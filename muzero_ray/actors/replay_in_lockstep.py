@@ -15,8 +15,11 @@ Everybody has work of its own meanwhile, the trainer the batches that were drawn
 """
 
 from collections import deque
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import ray
 
@@ -31,6 +34,20 @@ _TURNS_OF_A_PROCESS = 2**40
 """More than there are while a buffer's process lives."""
 _TURNS_TO_SEARCH = 2
 """After how many turns the result of a repeated search is stored."""
+
+
+class Ticket(NamedTuple):
+    """What a consumer is served by, in order: calls may overtake each other on their way."""
+
+    consumer: str  # "train" or "reanalyze"
+    process: str  # of the consumer; its number 0 takes the place of the process before, which is served no more
+    number: int
+
+
+def tickets(consumer: str) -> Iterator[Ticket]:
+    """All that this process of a consumer will need."""
+    process = uuid4().hex
+    return (Ticket(consumer, process, number) for number in count())
 
 
 class Publication(NamedTuple):
@@ -68,8 +85,7 @@ class ReplayInLockstep(ReplayBufferActor):
         # Not stored yet: the turn of their assignment, and what was found, by number.
         self._results: dict[int, tuple[int, ReanalyzeResult]] = {}
         self._last_number = 0
-        # So often they began: what their earlier processes still wait for here is given to nobody.
-        self._trainers = self._reanalyzers = 0
+        self._served_next: dict[str, Ticket] = {}  # by consumer
 
     async def start(self, state: dict[str, Any] | None, incarnation: int = 0) -> BufferStatus:
         """See `ReplayBufferActor.start`."""
@@ -99,12 +115,11 @@ class ReplayInLockstep(ReplayBufferActor):
         self._wake()
         return (publication.version, publication.weights), await self.status()
 
-    async def sample(self, most: int, newest_version: int | None = None, ranks: int = 1) -> Drawn | tuple[Drawn, ...]:
+    async def sample(  # type: ignore[override]
+        self, most: int, newest_version: int | None, ranks: int, ticket: Ticket
+    ) -> Drawn | tuple[Drawn, ...]:
         """See `ReplayBufferActor.sample`. The batches are of one turn, and say of which."""
-        asker = self._trainers
-        await self._may_consume("train")
-        if asker != self._trainers:
-            return []
+        await self._served(ticket)
         if self._left == 0 and self._due("train"):
             await self._begin_turn()
         drawn = await super().sample(min(most, self._left), newest_version, ranks)
@@ -113,23 +128,22 @@ class ReplayInLockstep(ReplayBufferActor):
         self._wake()
         return batches
 
-    async def assignment(self, have_version: int, first: bool) -> Assignment | None:
+    async def assignment(self, have_version: int, ticket: Ticket) -> Assignment | None:
         """Positions to search again, and the weights for it; None once intake is closed and all is done.
 
         Args:
             have_version: of the asker's weights; -1 for none.
-            first: whether the asker's process has just begun. Nothing is awaited any more from the one before.
+            ticket: of the asker.
         """
-        if first:
-            self._reanalyzers += 1
+        if ticket.number == 0:
+            # Nothing is awaited any more from the process before.
             waiting = {assignment.number for assignment in self._assignments}
             self._searching = {number: turn for number, turn in self._searching.items() if number in waiting}
-            self._wake()
-        asker = self._reanalyzers
-        await self._may_consume("reanalyze")
-        if asker != self._reanalyzers or not self._assignments:
+        await self._served(ticket)
+        if not self._assignments:
             return None
         assignment = self._assignments.popleft()
+        self._wake()
         return replace(assignment, weights=None) if assignment.version == have_version else assignment
 
     async def searched_again(self, number: int, result: ReanalyzeResult) -> None:
@@ -138,14 +152,19 @@ class ReplayInLockstep(ReplayBufferActor):
             self._results[number] = (self._searching.pop(number), result)
             self._wake()
 
-    async def trainer_began(self) -> None:
-        """A process of the trainer has begun, and asks anew for what the one before it was waiting for."""
-        self._trainers += 1
-
     async def published(self, turn: int | None, publication: Publication) -> None:
         """Takes the weights that were published at the beginning of a turn; None: of the present one."""
         self._published[self._turn if turn is None else turn] = publication
         self._wake()
+
+    async def _served(self, ticket: Ticket) -> None:
+        """Waits for the time of a ticket: for ever, if its process is gone."""
+        await self._started.wait()
+        if ticket.number == 0:
+            self._served_next[ticket.consumer] = ticket
+            self._wake()
+        await self._wait_for(ticket)
+        self._served_next[ticket.consumer] = ticket._replace(number=ticket.number + 1)
 
     async def _begin_turn(self) -> None:
         """Stores what was found two turns ago, and gives out what is to be searched again."""
@@ -181,7 +200,9 @@ class ReplayInLockstep(ReplayBufferActor):
         """Batches that a consumer may take now."""
         return self._limiter.batches_due(consumer) if consumer in self._limiter.consumers else 0
 
-    def _may(self, what: str) -> bool:
+    def _may(self, what: Hashable) -> bool:
+        if isinstance(what, Ticket):
+            return self._served_next.get(what.consumer) == what and self._may(what.consumer)
         if what == "train" and self._left > 0:
             return True
         if what == "reanalyze" and self._assignments:

@@ -12,7 +12,7 @@ from muzero_ray.actors import names
 from muzero_ray.actors.by_reference import received_parts
 from muzero_ray.actors.description import describe_network
 from muzero_ray.actors.logs import Logs, start_logging
-from muzero_ray.actors.replay_in_lockstep import Publication
+from muzero_ray.actors.replay_in_lockstep import Publication, tickets
 from muzero_ray.actors.trainer_rank import OtherRanks
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
@@ -49,6 +49,7 @@ class Trainer:
         self._learner = Learner(config, spec, seed=config.seed, device=device, ranks=ranks)
         self._publish_interval = config.train.publish_interval
         self._lockstep = config.system.lockstep
+        self._tickets = tickets("train")
         self._turn: int | None = None  # in lockstep, that of the newest batch
         self._fresh_values = config.reanalyze.fresh_values
         self._judge_by_target = config.reanalyze.weights == "target"
@@ -73,8 +74,6 @@ class Trainer:
         if state is not None:
             self._learner.load_bytes(state)
         self._started = True
-        if self._lockstep:
-            self._told.append(self._buffer.trainer_began.remote())
         self.publish()
         logger.info("starts at training step %d", self._learner.training_steps)
         return TrainerStart(self._learner.training_steps, tuple(self._learner.notes))
@@ -147,7 +146,8 @@ class Trainer:
         ranks = self._config.train.num_gpus
         sample = self._buffer.sample.options(num_returns=ranks)
         while len(self._pending) < self._prefetch:
-            answer = sample.remote(_BATCHES_PER_REQUEST, self._published_version, ranks)
+            ticket = [next(self._tickets)] if self._lockstep else []
+            answer = sample.remote(_BATCHES_PER_REQUEST, self._published_version, ranks, *ticket)
             self._pending.append([answer] if ranks == 1 else answer)
 
     def _count_ready(self) -> int:
