@@ -9,7 +9,7 @@ import ray
 from muzero_ray.actors import build, names
 from muzero_ray.actors.by_reference import received_request
 from muzero_ray.actors.logs import Logs, start_logging
-from muzero_ray.actors.replay_in_lockstep import Assignment, tickets
+from muzero_ray.actors.replay_in_lockstep import Assignment
 from muzero_ray.actors.shared_storage import WeightsReader, register
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import ReanalyzeReport
@@ -30,7 +30,7 @@ class Reanalyze:
         self._weights = WeightsReader(storage, target=config.reanalyze.weights == "target")
         self._version = -1  # of the weights that it searches with
         self._buffer: Any = ray.get_actor(names.BUFFER)
-        self._tickets = tickets("reanalyze")
+        self._process = restart
         self._pending: ray.ObjectRef[Any] | None = None
         self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
         logger.info("reanalyzes %s, started before: %d times", config.game, restart)
@@ -72,7 +72,7 @@ class Reanalyze:
         """For positions to search again."""
         if not self._lockstep:
             return self._buffer.reanalyze_request.remote()  # type: ignore[no-any-return]
-        return self._buffer.assignment.remote(self._version, next(self._tickets))  # type: ignore[no-any-return]
+        return self._buffer.assignment.remote(self._version, self._process)  # type: ignore[no-any-return]
 
     def _has_weights(self) -> bool:
         """Takes over the newest weights; False if none were ever published."""

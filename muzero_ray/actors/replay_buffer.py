@@ -7,7 +7,6 @@ played, a batch is answered when it may be trained on. The pace is never kept by
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +44,7 @@ class ReplayBufferActor:
         self._batch_size = config.train.batch_size
         self._reanalyze_size = config.reanalyze.batch_size
         self._closed = False
-        self._waiting: defaultdict[Hashable, list[asyncio.Future[None]]] = defaultdict(list)  # by what they wait for
+        self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)  # by what they wait for
         self._started = asyncio.Event()
         self._first_index = 0
 
@@ -171,13 +170,13 @@ class ReplayBufferActor:
         await self._wait_for(name)
         return self._limiter.may_consume(name)
 
-    def _may(self, what: Hashable) -> bool:
+    def _may(self, what: str) -> bool:
         """Whether one may insert, or a consumer of that name consume; after the close of intake nobody waits."""
         if self._closed:
             return True
-        return self._limiter.may_insert() if what == INSERT else self._limiter.may_consume(str(what))
+        return self._limiter.may_insert() if what == INSERT else self._limiter.may_consume(what)
 
-    async def _wait_for(self, what: Hashable) -> None:
+    async def _wait_for(self, what: str) -> None:
         """Waits until one may insert, or a consumer of that name consume, or until the close of intake. Nothing
         else runs between that and the caller going on, so that one turn is never taken twice."""
         while not self._may(what):
@@ -188,10 +187,12 @@ class ReplayBufferActor:
     def _wake(self) -> None:
         """To be called whenever counts have changed. Those whose turn has not come sleep on: hundreds of deliveries
         wait here, and a look at each of them for every batch would be most of this process's work."""
-        for what in [what for what in self._waiting if self._may(what)]:
-            for turn in self._waiting.pop(what):
-                if not turn.done():  # its call may have been given up
-                    turn.set_result(None)
+        for what, turns in self._waiting.items():
+            if turns and self._may(what):
+                for turn in turns:
+                    if not turn.done():  # its call may have been given up
+                        turn.set_result(None)
+                turns.clear()
 
     def __repr__(self) -> str:
         return "ReplayBuffer()"

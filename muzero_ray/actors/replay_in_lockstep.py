@@ -15,11 +15,8 @@ Everybody has work of its own meanwhile, the trainer the batches that were drawn
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import ray
 
@@ -34,20 +31,6 @@ _TURNS_OF_A_PROCESS = 2**40
 """More than there are while a buffer's process lives."""
 _TURNS_TO_SEARCH = 2
 """After how many turns the result of a repeated search is stored."""
-
-
-class Ticket(NamedTuple):
-    """What a consumer is served by, in order: calls may overtake each other on their way."""
-
-    consumer: str  # "train" or "reanalyze"
-    process: str  # of the consumer; its number 0 takes the place of the process before, which is served no more
-    number: int
-
-
-def tickets(consumer: str) -> Iterator[Ticket]:
-    """All that this process of a consumer will need."""
-    process = uuid4().hex
-    return (Ticket(consumer, process, number) for number in count())
 
 
 class Publication(NamedTuple):
@@ -85,7 +68,7 @@ class ReplayInLockstep(ReplayBufferActor):
         # Not stored yet: the turn of their assignment, and what was found, by number.
         self._results: dict[int, tuple[int, ReanalyzeResult]] = {}
         self._last_number = 0
-        self._served_next: dict[str, Ticket] = {}  # by consumer
+        self._processes = {"train": 0, "reanalyze": 0}  # the newest one of each consumer, which alone is served
 
     async def start(self, state: dict[str, Any] | None, incarnation: int = 0) -> BufferStatus:
         """See `ReplayBufferActor.start`."""
@@ -115,11 +98,23 @@ class ReplayInLockstep(ReplayBufferActor):
         self._wake()
         return (publication.version, publication.weights), await self.status()
 
-    async def sample(  # type: ignore[override]
-        self, most: int, newest_version: int | None, ranks: int, ticket: Ticket
+    async def sample(
+        self, most: int, newest_version: int | None = None, ranks: int = 1, process: int = 0
     ) -> Drawn | tuple[Drawn, ...]:
-        """See `ReplayBufferActor.sample`. The batches are of one turn, and say of which."""
-        await self._served(ticket)
+        """See `ReplayBufferActor.sample`. The batches are of one turn, and say of which.
+
+        A trainer is to have one such call under way: calls may overtake each other.
+
+        Args:
+            most: batches wanted.
+            newest_version: of the weights.
+            ranks: of the trainer: 1.
+            process: of the trainer: how many there were before it. No earlier one gets anything any more.
+        """
+        self._begun("train", process)
+        await self._may_consume("train")
+        if process < self._processes["train"]:
+            return []
         if self._left == 0 and self._due("train"):
             await self._begin_turn()
         drawn = await super().sample(min(most, self._left), newest_version, ranks)
@@ -128,22 +123,22 @@ class ReplayInLockstep(ReplayBufferActor):
         self._wake()
         return batches
 
-    async def assignment(self, have_version: int, ticket: Ticket) -> Assignment | None:
+    async def assignment(self, have_version: int, process: int) -> Assignment | None:
         """Positions to search again, and the weights for it; None once intake is closed and all is done.
 
         Args:
             have_version: of the asker's weights; -1 for none.
-            ticket: of the asker.
+            process: of the asker, like a trainer's.
         """
-        if ticket.number == 0:
+        if self._begun("reanalyze", process):
             # Nothing is awaited any more from the process before.
             waiting = {assignment.number for assignment in self._assignments}
             self._searching = {number: turn for number, turn in self._searching.items() if number in waiting}
-        await self._served(ticket)
-        if not self._assignments:
+            self._wake()
+        await self._may_consume("reanalyze")
+        if process < self._processes["reanalyze"] or not self._assignments:
             return None
         assignment = self._assignments.popleft()
-        self._wake()
         return replace(assignment, weights=None) if assignment.version == have_version else assignment
 
     async def searched_again(self, number: int, result: ReanalyzeResult) -> None:
@@ -152,19 +147,17 @@ class ReplayInLockstep(ReplayBufferActor):
             self._results[number] = (self._searching.pop(number), result)
             self._wake()
 
-    async def published(self, turn: int | None, publication: Publication) -> None:
-        """Takes the weights that were published at the beginning of a turn; None: of the present one."""
+    async def published(self, turn: int | None, publication: Publication, process: int = 0) -> None:
+        """Takes the weights that a trainer's process published at the beginning of a turn; None: of the present one."""
+        self._begun("train", process)
         self._published[self._turn if turn is None else turn] = publication
         self._wake()
 
-    async def _served(self, ticket: Ticket) -> None:
-        """Waits for the time of a ticket: for ever, if its process is gone."""
-        await self._started.wait()
-        if ticket.number == 0:
-            self._served_next[ticket.consumer] = ticket
-            self._wake()
-        await self._wait_for(ticket)
-        self._served_next[ticket.consumer] = ticket._replace(number=ticket.number + 1)
+    def _begun(self, consumer: str, process: int) -> bool:
+        """Whether a process is one that has not been heard of before."""
+        begun = process > self._processes[consumer]
+        self._processes[consumer] = max(process, self._processes[consumer])
+        return begun
 
     async def _begin_turn(self) -> None:
         """Stores what was found two turns ago, and gives out what is to be searched again."""
@@ -200,9 +193,7 @@ class ReplayInLockstep(ReplayBufferActor):
         """Batches that a consumer may take now."""
         return self._limiter.batches_due(consumer) if consumer in self._limiter.consumers else 0
 
-    def _may(self, what: Hashable) -> bool:
-        if isinstance(what, Ticket):
-            return self._served_next.get(what.consumer) == what and self._may(what.consumer)
+    def _may(self, what: str) -> bool:
         if what == "train" and self._left > 0:
             return True
         if what == "reanalyze" and self._assignments:

@@ -12,7 +12,7 @@ from muzero_ray.actors import names
 from muzero_ray.actors.by_reference import received_parts
 from muzero_ray.actors.description import describe_network
 from muzero_ray.actors.logs import Logs, start_logging
-from muzero_ray.actors.replay_in_lockstep import Publication, tickets
+from muzero_ray.actors.replay_in_lockstep import Publication
 from muzero_ray.actors.trainer_rank import OtherRanks
 from muzero_ray.core.config import Config
 from muzero_ray.core.game import GameSpec
@@ -49,24 +49,32 @@ class Trainer:
         self._learner = Learner(config, spec, seed=config.seed, device=device, ranks=ranks)
         self._publish_interval = config.train.publish_interval
         self._lockstep = config.system.lockstep
-        self._tickets = tickets("train")
         self._turn: int | None = None  # in lockstep, that of the newest batch
         self._fresh_values = config.reanalyze.fresh_values
         self._judge_by_target = config.reanalyze.weights == "target"
         self._prioritized = config.replay.prioritized
-        self._prefetch = config.system.prefetch
+        self._prefetch, self._batches_per_request = config.system.prefetch, _BATCHES_PER_REQUEST
+        if self._lockstep:  # as many at once: of two calls, the second might be served first
+            self._prefetch, self._batches_per_request = 1, config.system.prefetch * _BATCHES_PER_REQUEST
         self._staged_ahead = _BATCHES_PER_REQUEST if self._learner.works_ahead else 1
         self._buffer: Any = None  # both are looked up by `start`: this actor is created before them
         self._storage: Any = None
         self._started = False
+        self._process = 0
         self._published: ray.ObjectRef[Any] | None = None
         self._published_version: int | None = None
         self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
         self._pending: deque[list[ray.ObjectRef[Any]]] = deque()  # answers, of one part for each rank
         self._batches: deque[StagedBatch] = deque()
 
-    def start(self, state: bytes | None) -> TrainerStart:
-        """Continues from a checkpoint's learner state, if there is one; publishes."""
+    def start(self, state: bytes | None, incarnation: int = 0) -> TrainerStart:
+        """Continues from a checkpoint's learner state, if there is one; publishes.
+
+        Args:
+            state: of the learner.
+            incarnation: how many processes of this trainer there were before in a run.
+        """
+        self._process = incarnation
         self._buffer = ray.get_actor(names.BUFFER)
         self._storage = ray.get_actor(names.STORAGE)
         if self._others is not None:
@@ -145,9 +153,9 @@ class Trainer:
     def _ask_for_batches(self) -> None:
         ranks = self._config.train.num_gpus
         sample = self._buffer.sample.options(num_returns=ranks)
+        asker = (self._process,) if self._lockstep else ()
         while len(self._pending) < self._prefetch:
-            ticket = [next(self._tickets)] if self._lockstep else []
-            answer = sample.remote(_BATCHES_PER_REQUEST, self._published_version, ranks, *ticket)
+            answer = sample.remote(self._batches_per_request, self._published_version, ranks, *asker)
             self._pending.append([answer] if ranks == 1 else answer)
 
     def _count_ready(self) -> int:
@@ -155,7 +163,7 @@ class Trainer:
         if not self._pending:
             return len(self._batches)
         answers, _ = ray.wait([mine for mine, *_ in self._pending], num_returns=len(self._pending), timeout=0)
-        return len(self._batches) + _BATCHES_PER_REQUEST * len(answers)
+        return len(self._batches) + self._batches_per_request * len(answers)
 
     def describe(self) -> str:
         """The network's parameters by name and shape, for people to read."""
@@ -182,7 +190,7 @@ class Trainer:
         judging = target_weights if self._judge_by_target else weights
         if self._lockstep:
             publication = Publication(self._published_version, weights, judging)
-            self._told.append(self._buffer.published.remote(turn, publication))
+            self._told.append(self._buffer.published.remote(turn, publication, self._process))
         elif self._fresh_values:
             self._told.append(self._buffer.set_weights.remote(judging))
 

@@ -275,7 +275,8 @@ class DistributedRun:
         back = max(0, self._training_steps - newest)
         self._training_steps = newest
         learner = snapshot.learner if snapshot else None
-        self._supervisor.submit(self._actors.trainer, "start", learner, then=nothing, resend=False)
+        trainer = self._actors.trainer
+        self._supervisor.submit(trainer, "start", learner, trainer.incarnation, then=nothing, resend=False)
         if lost > 0 and not self._actors.buffer.down:
             self._supervisor.submit(self._actors.buffer, "training_lost", lost, then=nothing, resend=False)
         self._monitor.event(f"the trainer goes back by {back:,} training steps, and makes up for them")

@@ -1,15 +1,15 @@
 """The replay buffer of a run in lockstep: what comes when makes no difference to what is given out."""
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from actors.test_replay_buffer import game, weights_of
 from reference.tiny_runs import tiny_config
 
-from muzero_ray.actors.replay_in_lockstep import Assignment, Publication, ReplayInLockstep, tickets
-from muzero_ray.core.types import Batch, ReanalyzeResult
+from muzero_ray.actors.replay_in_lockstep import Publication, ReplayInLockstep
+from muzero_ray.core.types import ReanalyzeResult
 
 
 def lockstep_config():
@@ -34,25 +34,11 @@ def found(assignment) -> ReanalyzeResult:
     return ReanalyzeResult(assignment.request.indices, policies, values, assignment.version)
 
 
-class Asker:
-    """A trainer's process and a reanalyzer's, as the actor knows them."""
-
-    def __init__(self, actor: ReplayInLockstep) -> None:
-        self._actor = actor
-        self._train, self._reanalyze = tickets("train"), tickets("reanalyze")
-
-    def batches(self, most: int = 4) -> Coroutine[None, None, list[Batch]]:
-        return self._actor.sample(most, None, 1, next(self._train))
-
-    def assignment(self, have_version: int = -1) -> Coroutine[None, None, Assignment | None]:
-        return self._actor.assignment(have_version, next(self._reanalyze))
-
-
-async def begun() -> tuple[ReplayInLockstep, Asker]:
+async def begun() -> ReplayInLockstep:
     actor = ReplayInLockstep(lockstep_config(), num_actors=2)
     await actor.start(None)
     await actor.published(None, publication(0))
-    return actor, Asker(actor)
+    return actor
 
 
 async def pause() -> None:
@@ -61,17 +47,17 @@ async def pause() -> None:
 
 def test_a_round_is_stored_in_the_order_of_its_senders_and_the_next_one_when_all_batches_are_out():
     async def run() -> None:
-        actor, ask = await begun()
+        actor = await begun()
         (version, weights), status = await actor.add_round(["self_play_0"], [game(8)])
         assert version == 0
         assert weights.keys() == weights_of(0).keys()
         assert status.env_steps == 8
         waiting = asyncio.create_task(actor.add_round(["self_play_0"], [replace(game(4), game_id=1)]))
-        assert len(await ask.batches()) == 2, "a turn"
+        assert len(await actor.sample(4)) == 2, "a turn"
         await actor.published(1, publication(2))
         await pause()
         assert not waiting.done()
-        assert [batch.turn for batch in await ask.batches()] == [2, 2]
+        assert [batch.turn for batch in await actor.sample(4)] == [2, 2]
         await actor.published(2, publication(4))
         (version, _), status = await waiting
         assert version == 4
@@ -82,10 +68,10 @@ def test_a_round_is_stored_in_the_order_of_its_senders_and_the_next_one_when_all
 
 def test_a_turn_waits_for_the_weights_that_were_published_at_the_beginning_of_the_one_before():
     async def run() -> None:
-        actor, ask = await begun()
+        actor = await begun()
         await actor.add_round(["self_play_0"], [game(8)])
-        await ask.batches()
-        asked = asyncio.create_task(ask.batches())
+        await actor.sample(4)
+        asked = asyncio.create_task(actor.sample(4))
         await pause()
         assert not asked.done()
         await actor.published(1, publication(2))
@@ -96,19 +82,19 @@ def test_a_turn_waits_for_the_weights_that_were_published_at_the_beginning_of_th
 
 def test_what_was_found_is_stored_at_the_beginning_of_the_turn_after_the_next_whenever_it_comes():
     async def run(early: bool) -> list[np.ndarray]:
-        actor, ask = await begun()
+        actor = await begun()
         await actor.add_round(["self_play_0"], [game(8)])
-        drawn = await ask.batches()
-        assignment = await ask.assignment()
+        drawn = await actor.sample(4)
+        assignment = await actor.assignment(-1, process=0)
         if early:
             await actor.searched_again(assignment.number, found(assignment))
         await actor.published(1, publication(2))
-        drawn += await ask.batches()
+        drawn += await actor.sample(4)
         if not early:
             await actor.searched_again(assignment.number, found(assignment))
         await actor.published(2, publication(4))
         await actor.add_round(["self_play_0"], [replace(game(8), game_id=1)])
-        drawn += await ask.batches()
+        drawn += await actor.sample(4)
         changed = [bool((batch.target_policies[:, 0] > 0.6).any()) for batch in drawn]
         assert changed == [False] * 4 + [True] * 2
         return [array for batch in drawn for array in (batch.indices, batch.target_policies, batch.target_values)]
@@ -119,19 +105,19 @@ def test_what_was_found_is_stored_at_the_beginning_of_the_turn_after_the_next_wh
 
 def test_a_turn_waits_for_what_is_searched_again_since_the_turn_before_last_but_not_for_a_process_that_is_gone():
     async def run() -> None:
-        actor, ask = await begun()
+        actor = await begun()
         await actor.add_round(["self_play_0"], [game(8)])
-        await ask.batches()
-        lost = await ask.assignment()
+        await actor.sample(4)
+        lost = await actor.assignment(-1, process=0)
         await actor.published(1, publication(2))
-        await ask.batches()
-        kept = await ask.assignment(0)
+        await actor.sample(4)
+        kept = await actor.assignment(0, process=0)
         await actor.published(2, publication(4))
         await actor.add_round(["self_play_0"], [replace(game(8), game_id=1)])
-        asked = asyncio.create_task(ask.batches())
+        asked = asyncio.create_task(actor.sample(4))
         await pause()
         assert not asked.done()
-        again = asyncio.create_task(Asker(actor).assignment())
+        again = asyncio.create_task(actor.assignment(-1, process=1))
         assert len(await asked) == 2
         await actor.searched_again(lost.number, found(lost))
         await actor.searched_again(kept.number, found(kept))
@@ -141,56 +127,37 @@ def test_a_turn_waits_for_what_is_searched_again_since_the_turn_before_last_but_
     asyncio.run(run())
 
 
-def test_batches_go_out_in_the_order_in_which_they_were_asked_for_whatever_order_the_calls_come_in():
+@pytest.mark.parametrize("first", ["published", "asked"])
+def test_what_a_trainer_that_is_gone_still_waits_for_is_not_drawn(first):
     async def run() -> None:
-        actor, ask = await begun()
+        actor = await begun()
         await actor.add_round(["self_play_0"], [game(8)])
-        first, second, third, fourth = (ask.batches(1) for _ in range(4))
-        third, second = asyncio.create_task(third), asyncio.create_task(second)
+        await actor.sample(4)
+        dead = asyncio.create_task(actor.sample(4))
         await pause()
-        assert not third.done()
-        assert not second.done()
-        [batch] = await first
-        assert batch.turn == 1
-        assert [batch.turn for batch in await second] == [1]
+        # The next process publishes, which begins another turn, and asks. Either may come first.
+        if first == "published":
+            await actor.published(None, publication(0), process=1)
+            await pause()
+        living = asyncio.create_task(actor.sample(4, process=1))
         await pause()
-        assert not third.done(), "that is the next turn"
-        fourth = asyncio.create_task(fourth)
-        await actor.published(1, publication(2))  # the fourth comes while the third is being woken
-        await asyncio.sleep(0)
-        assert third.done()
-        assert not fourth.done()
-        assert [batch.turn for batch in await third + await fourth] == [2, 2]
-
-    asyncio.run(run())
-
-
-def test_what_a_trainer_that_is_gone_still_waits_for_is_not_drawn():
-    async def run() -> None:
-        actor, gone = await begun()
-        dead = asyncio.create_task(gone.batches())
-        await pause()
-        living = asyncio.create_task(Asker(actor).batches())
-        await pause()
-        await actor.add_round(["self_play_0"], [game(8)])
-        assert len(await living) == 2
-        await pause()
-        assert not dead.done()
-        dead.cancel()
+        await actor.published(None, publication(0), process=1)
+        assert await dead == []
+        assert [batch.turn for batch in await living] == [2, 2]
 
     asyncio.run(run())
 
 
 def test_once_intake_is_closed_and_all_is_out_nobody_waits():
     async def run() -> None:
-        actor, ask = await begun()
+        actor = await begun()
         await actor.add_round(["self_play_0"], [game(8)])
         await actor.close_intake()
         for turn in (1, 2):
-            assert len(await ask.batches()) == 2
-            assert await ask.assignment() is not None
+            assert len(await actor.sample(4)) == 2
+            assert await actor.assignment(-1, process=0) is not None
             await actor.published(turn, publication(2 * turn))
-        assert await ask.batches() == []
-        assert await ask.assignment() is None
+        assert await actor.sample(4) == []
+        assert await actor.assignment(-1, process=0) is None
 
     asyncio.run(run())

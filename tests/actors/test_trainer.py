@@ -20,8 +20,12 @@ def make_trainer(monkeypatch):
 
     monkeypatch.setattr(trainer.os, "_exit", exit_process)
     monkeypatch.setattr(trainer, "ray", Mock())
-    config = tiny_config()
-    return lambda: trainer.Trainer(config, build.game_spec(load_game(config.game)), "cpu", 1)
+
+    def make(**changes):
+        config = tiny_config(**changes)
+        return trainer.Trainer(config, build.game_spec(load_game(config.game)), "cpu", 1)
+
+    return make
 
 
 @pytest.mark.parametrize(("method", "arguments"), [("train", (0.1,)), ("state", ()), ("publish", ())])
@@ -43,3 +47,12 @@ def test_a_start_that_failed_half_way_is_none(make_trainer):
         made.start(None)
     with pytest.raises(Exited):
         made.state()
+
+
+def test_in_lockstep_it_has_one_call_for_batches_under_way_as_two_might_overtake_each_other(make_trainer):
+    made = make_trainer(system={"lockstep": True, "prefetch": 3})
+    made.start(None, incarnation=2)
+    made._ask_for_batches()
+    made._ask_for_batches()
+    sample = made._buffer.sample.options.return_value.remote
+    sample.assert_called_once_with(12, 0, 1, 2)
