@@ -5,13 +5,13 @@ that the roles give each other passes this actor anyway; here it is given out an
 
 * A *round* begins with a delivery of every self-play actor, which are stored then. It lasts until all that is due
   has been given out for training. Meanwhile the next deliveries are played.
-* A *turn* is `train.publish_interval` batches, or what is left of the round. The trainer publishes its weights when it
-  begins one. Positions to search again are given out at the beginning of a turn, and what was found is stored at the
-  beginning of the turn after the next.
-* Whatever is given out in a turn goes with the weights that were published at the beginning of the turn before: a batch
-  takes its fresh values from them, positions are searched again and deliveries played with them.
+* A *turn* is `train.publish_interval` batches, or what is left of the round. When the trainer has learnt from them it
+  publishes, and the next turn begins: its batches take their fresh values from these weights, and positions that are
+  given out in it are searched again with them. What was found is stored at the beginning of the turn after the next.
+* The next deliveries are played with the weights that were published last before the round began.
 
-Everybody has work of its own meanwhile, the trainer the batches that were drawn ahead. One that is slow is waited for.
+So values are as fresh as in one process, for which the trainer waits a moment at the end of every turn: with values that
+were a turn older, learning was slower (docs/experiments.md). Whoever is slow is waited for.
 """
 
 from collections import deque
@@ -27,14 +27,14 @@ from muzero_ray.core.config import Config
 from muzero_ray.core.reports import BufferStatus
 from muzero_ray.core.types import Batch, ReanalyzeRequest, ReanalyzeResult, Trajectory, Weights
 
-_TURNS_OF_A_PROCESS = 2**40
-"""More than there are while a buffer's process lives."""
+_ASSIGNMENTS_OF_A_PROCESS = 2**40
+"""More than a buffer gives out while its process lives."""
 _TURNS_TO_SEARCH = 2
 """After how many turns the result of a repeated search is stored."""
 
 
 class Publication(NamedTuple):
-    """What the trainer publishes at the beginning of a turn."""
+    """What the trainer publishes when it has learnt from a turn's batches."""
 
     version: int  # training steps behind them
     weights: Weights
@@ -62,7 +62,8 @@ class ReplayInLockstep(ReplayBufferActor):
         self._most_of_a_turn = config.train.publish_interval
         self._turn = 0
         self._left = 0  # batches of this turn that have not been given out
-        self._published: dict[int, Publication] = {}  # by the turn at whose beginning
+        self._published: Publication | None = None  # the newest
+        self._publishes = False  # whether the trainer has yet to publish what it learnt from this turn
         self._assignments: deque[Assignment] = deque()  # that nobody has taken yet
         self._searching: dict[int, int] = {}  # the turn of every assignment that has not come back, by number
         # Not stored yet: the turn of their assignment, and what was found, by number.
@@ -72,8 +73,8 @@ class ReplayInLockstep(ReplayBufferActor):
 
     async def start(self, state: dict[str, Any] | None, incarnation: int = 0) -> BufferStatus:
         """See `ReplayBufferActor.start`."""
-        # What the trainer still has from an earlier process is of earlier turns.
-        self._turn = incarnation * _TURNS_OF_A_PROCESS
+        # What the reanalyzer still has from an earlier process has other numbers.
+        self._last_number = incarnation * _ASSIGNMENTS_OF_A_PROCESS
         return await super().start(state, incarnation)
 
     @ray.method(num_returns=2)
@@ -93,15 +94,14 @@ class ReplayInLockstep(ReplayBufferActor):
         await self._wait_for(INSERT)
         for sender, delivery in zip(senders, deliveries, strict=True):
             self._limiter.inserted(await self._store.add(delivery, sender))
-        publication = self._publication_for(self._turn + 1)
-        assert publication is not None  # or the time has not come
+        assert self._published is not None  # or the time has not come
         self._wake()
-        return (publication.version, publication.weights), await self.status()
+        return (self._published.version, self._published.weights), await self.status()
 
     async def sample(
         self, most: int, newest_version: int | None = None, ranks: int = 1, process: int = 0
     ) -> Drawn | tuple[Drawn, ...]:
-        """See `ReplayBufferActor.sample`. The batches are of one turn, and say of which.
+        """See `ReplayBufferActor.sample`. The last batch of a turn says that what was learnt is to be published.
 
         A trainer is to have one such call under way: calls may overtake each other.
 
@@ -118,8 +118,11 @@ class ReplayInLockstep(ReplayBufferActor):
         if self._left == 0 and self._due("train"):
             await self._begin_turn()
         drawn = await super().sample(min(most, self._left), newest_version, ranks)
-        batches = [replace(batch, turn=self._turn) for batch in drawn if isinstance(batch, Batch)]
+        batches = [batch for batch in drawn if isinstance(batch, Batch)]
         self._left -= len(batches)
+        if batches and self._left == 0:
+            self._publishes = True
+            batches[-1] = replace(batches[-1], publish_after=True)
         self._wake()
         return batches
 
@@ -147,11 +150,13 @@ class ReplayInLockstep(ReplayBufferActor):
             self._results[number] = (self._searching.pop(number), result)
             self._wake()
 
-    async def published(self, turn: int | None, publication: Publication, process: int = 0) -> None:
-        """Takes the weights that a trainer's process published at the beginning of a turn; None: of the present one."""
+    async def published(self, publication: Publication, process: int = 0) -> None:
+        """Takes what a process of the trainer has published: at its start, and at the end of every turn."""
         self._begun("train", process)
-        self._published[self._turn if turn is None else turn] = publication
-        self._wake()
+        if process == self._processes["train"]:
+            self._published = publication
+            self._publishes = False
+            self._wake()
 
     def _begun(self, consumer: str, process: int) -> bool:
         """Whether a process is one that has not been heard of before."""
@@ -162,8 +167,7 @@ class ReplayInLockstep(ReplayBufferActor):
     async def _begin_turn(self) -> None:
         """Stores what was found two turns ago, and gives out what is to be searched again."""
         self._turn += 1
-        self._published = {turn: weights for turn, weights in self._published.items() if turn >= self._turn - 1}
-        publication = self._publication_for(self._turn)
+        publication = self._published
         assert publication is not None  # or the time has not come
         await self._store.set_weights(publication.judging)
         for number in sorted(self._results):
@@ -181,14 +185,6 @@ class ReplayInLockstep(ReplayBufferActor):
             self._searching[self._last_number] = self._turn
             self._assignments.append(Assignment(self._last_number, request, publication.version, publication.judging))
 
-    def _publication_for(self, turn: int) -> Publication | None:
-        """What a turn works with: what was published at the beginning of the one before, once it has come.
-
-        Something later in its place only where the trainer's process has died in between.
-        """
-        turns = [published for published in self._published if published >= turn - 1]
-        return self._published[min(turns)] if turns else None
-
     def _due(self, consumer: str) -> int:
         """Batches that a consumer may take now."""
         return self._limiter.batches_due(consumer) if consumer in self._limiter.consumers else 0
@@ -200,7 +196,7 @@ class ReplayInLockstep(ReplayBufferActor):
             return True
         if self._closed and self._left == 0 and not self._due("train"):
             return True  # all is done
-        if what == "reanalyze" or self._left > 0 or self._publication_for(self._turn + 1) is None:
+        if what == "reanalyze" or self._left > 0 or self._publishes or self._published is None:
             return False
         if what == INSERT:
             return not self._due("train")

@@ -49,13 +49,11 @@ class Trainer:
         self._learner = Learner(config, spec, seed=config.seed, device=device, ranks=ranks)
         self._publish_interval = config.train.publish_interval
         self._lockstep = config.system.lockstep
-        self._turn: int | None = None  # in lockstep, that of the newest batch
         self._fresh_values = config.reanalyze.fresh_values
         self._judge_by_target = config.reanalyze.weights == "target"
         self._prioritized = config.replay.prioritized
-        self._prefetch, self._batches_per_request = config.system.prefetch, _BATCHES_PER_REQUEST
-        if self._lockstep:  # as many at once: of two calls, the second might be served first
-            self._prefetch, self._batches_per_request = 1, config.system.prefetch * _BATCHES_PER_REQUEST
+        # In lockstep one at a time: of two calls, the second might be served first.
+        self._prefetch = 1 if self._lockstep else config.system.prefetch
         self._staged_ahead = _BATCHES_PER_REQUEST if self._learner.works_ahead else 1
         self._buffer: Any = None  # both are looked up by `start`: this actor is created before them
         self._storage: Any = None
@@ -101,13 +99,10 @@ class Trainer:
                     break
             staged = self._batches.popleft()
             started = time.perf_counter()
-            if self._lockstep and staged.batch.turn != self._turn:
-                self._turn = staged.batch.turn
-                self.publish(self._turn)
             result = self._update(staged)
             if self._prioritized:
                 self._told.append(self._buffer.update_priorities.remote(staged.batch.indices, result.priorities))
-            if not self._lockstep and self._learner.training_steps % self._publish_interval == 0:
+            if self._is_to_publish(staged):
                 self.publish()
             metrics = result.metrics
             training += time.perf_counter() - started
@@ -125,6 +120,12 @@ class Trainer:
             metrics=metrics,
             batches_ready=self._count_ready(),
         )
+
+    def _is_to_publish(self, staged: "StagedBatch") -> bool:
+        """Whether the weights are to be published now that this batch has been learnt from."""
+        if self._lockstep:
+            return staged.batch.publish_after
+        return self._learner.training_steps % self._publish_interval == 0
 
     def _update(self, staged: "StagedBatch") -> "UpdateResult":
         """A training step, which the other ranks take as well."""
@@ -155,7 +156,7 @@ class Trainer:
         sample = self._buffer.sample.options(num_returns=ranks)
         asker = (self._process,) if self._lockstep else ()
         while len(self._pending) < self._prefetch:
-            answer = sample.remote(self._batches_per_request, self._published_version, ranks, *asker)
+            answer = sample.remote(_BATCHES_PER_REQUEST, self._published_version, ranks, *asker)
             self._pending.append([answer] if ranks == 1 else answer)
 
     def _count_ready(self) -> int:
@@ -163,7 +164,7 @@ class Trainer:
         if not self._pending:
             return len(self._batches)
         answers, _ = ray.wait([mine for mine, *_ in self._pending], num_returns=len(self._pending), timeout=0)
-        return len(self._batches) + self._batches_per_request * len(answers)
+        return len(self._batches) + _BATCHES_PER_REQUEST * len(answers)
 
     def describe(self) -> str:
         """The network's parameters by name and shape, for people to read."""
@@ -174,12 +175,8 @@ class Trainer:
         self._expect_start()
         return TrainerState(self._learner.training_steps, self._learner.to_bytes(), self._learner.weights())
 
-    def publish(self, turn: int | None = None) -> None:
-        """Sends the weights to the storage, after those sent before: calls to it may overtake each other.
-
-        Args:
-            turn: in lockstep, at the beginning of which this is; None: whichever it is.
-        """
+    def publish(self) -> None:
+        """Sends the weights to the storage, after those sent before: calls to it may overtake each other."""
         self._expect_start()
         if self._published is not None:
             ray.wait([self._published], timeout=_PUBLISH_SECONDS)
@@ -190,7 +187,7 @@ class Trainer:
         judging = target_weights if self._judge_by_target else weights
         if self._lockstep:
             publication = Publication(self._published_version, weights, judging)
-            self._told.append(self._buffer.published.remote(turn, publication, self._process))
+            self._told.append(self._buffer.published.remote(publication, self._process))
         elif self._fresh_values:
             self._told.append(self._buffer.set_weights.remote(judging))
 

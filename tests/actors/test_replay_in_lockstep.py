@@ -37,7 +37,7 @@ def found(assignment) -> ReanalyzeResult:
 async def begun() -> ReplayInLockstep:
     actor = ReplayInLockstep(lockstep_config(), num_actors=2)
     await actor.start(None)
-    await actor.published(None, publication(0))
+    await actor.published(publication(0))
     return actor
 
 
@@ -45,7 +45,7 @@ async def pause() -> None:
     await asyncio.sleep(0.01)
 
 
-def test_a_round_is_stored_in_the_order_of_its_senders_and_the_next_one_when_all_batches_are_out():
+def test_a_round_is_stored_in_the_order_of_its_senders_and_the_next_one_when_all_has_been_learnt_from():
     async def run() -> None:
         actor = await begun()
         (version, weights), status = await actor.add_round(["self_play_0"], [game(8)])
@@ -53,12 +53,12 @@ def test_a_round_is_stored_in_the_order_of_its_senders_and_the_next_one_when_all
         assert weights.keys() == weights_of(0).keys()
         assert status.env_steps == 8
         waiting = asyncio.create_task(actor.add_round(["self_play_0"], [replace(game(4), game_id=1)]))
-        assert len(await actor.sample(4)) == 2, "a turn"
-        await actor.published(1, publication(2))
+        assert [batch.publish_after for batch in await actor.sample(4)] == [False, True], "a turn"
+        await actor.published(publication(2))
+        assert [batch.publish_after for batch in await actor.sample(4)] == [False, True]
         await pause()
         assert not waiting.done()
-        assert [batch.turn for batch in await actor.sample(4)] == [2, 2]
-        await actor.published(2, publication(4))
+        await actor.published(publication(4))
         (version, _), status = await waiting
         assert version == 4
         assert status.env_steps == 12
@@ -66,16 +66,29 @@ def test_a_round_is_stored_in_the_order_of_its_senders_and_the_next_one_when_all
     asyncio.run(run())
 
 
-def test_a_turn_waits_for_the_weights_that_were_published_at_the_beginning_of_the_one_before():
+def test_a_turn_waits_for_what_was_learnt_from_the_one_before_and_takes_its_fresh_values_from_that():
     async def run() -> None:
         actor = await begun()
         await actor.add_round(["self_play_0"], [game(8)])
-        await actor.sample(4)
+        [early, _] = await actor.sample(4)
         asked = asyncio.create_task(actor.sample(4))
         await pause()
         assert not asked.done()
-        await actor.published(1, publication(2))
-        assert len(await asked) == 2
+        await actor.published(publication(2))
+        [late, _] = await asked
+        present = lambda batch: actor._store._shard._buffer.windows(batch.indices).target_values  # noqa: E731
+        assert np.array_equal(present(late), late.target_values)
+        assert not np.array_equal(present(early), early.target_values)
+
+    asyncio.run(run())
+
+
+def test_a_turn_that_the_trainer_takes_in_parts_is_published_once_when_all_of_it_is_learnt():
+    async def run() -> None:
+        actor = await begun()
+        await actor.add_round(["self_play_0"], [game(8)])
+        assert [batch.publish_after for batch in await actor.sample(1)] == [False]
+        assert [batch.publish_after for batch in await actor.sample(4)] == [True]
 
     asyncio.run(run())
 
@@ -88,11 +101,11 @@ def test_what_was_found_is_stored_at_the_beginning_of_the_turn_after_the_next_wh
         assignment = await actor.assignment(-1, process=0)
         if early:
             await actor.searched_again(assignment.number, found(assignment))
-        await actor.published(1, publication(2))
+        await actor.published(publication(2))
         drawn += await actor.sample(4)
         if not early:
             await actor.searched_again(assignment.number, found(assignment))
-        await actor.published(2, publication(4))
+        await actor.published(publication(4))
         await actor.add_round(["self_play_0"], [replace(game(8), game_id=1)])
         drawn += await actor.sample(4)
         changed = [bool((batch.target_policies[:, 0] > 0.6).any()) for batch in drawn]
@@ -109,10 +122,10 @@ def test_a_turn_waits_for_what_is_searched_again_since_the_turn_before_last_but_
         await actor.add_round(["self_play_0"], [game(8)])
         await actor.sample(4)
         lost = await actor.assignment(-1, process=0)
-        await actor.published(1, publication(2))
+        await actor.published(publication(2))
         await actor.sample(4)
         kept = await actor.assignment(0, process=0)
-        await actor.published(2, publication(4))
+        await actor.published(publication(4))
         await actor.add_round(["self_play_0"], [replace(game(8), game_id=1)])
         asked = asyncio.create_task(actor.sample(4))
         await pause()
@@ -137,13 +150,13 @@ def test_what_a_trainer_that_is_gone_still_waits_for_is_not_drawn(first):
         await pause()
         # The next process publishes, which begins another turn, and asks. Either may come first.
         if first == "published":
-            await actor.published(None, publication(0), process=1)
+            await actor.published(publication(0), process=1)
             await pause()
         living = asyncio.create_task(actor.sample(4, process=1))
         await pause()
-        await actor.published(None, publication(0), process=1)
+        await actor.published(publication(0), process=1)
         assert await dead == []
-        assert [batch.turn for batch in await living] == [2, 2]
+        assert [batch.publish_after for batch in await living] == [False, True]
 
     asyncio.run(run())
 
@@ -156,7 +169,7 @@ def test_once_intake_is_closed_and_all_is_out_nobody_waits():
         for turn in (1, 2):
             assert len(await actor.sample(4)) == 2
             assert await actor.assignment(-1, process=0) is not None
-            await actor.published(turn, publication(2 * turn))
+            await actor.published(publication(2 * turn))
         assert await actor.sample(4) == []
         assert await actor.assignment(-1, process=0) is None
 

@@ -55,4 +55,4 @@ def test_in_lockstep_it_has_one_call_for_batches_under_way_as_two_might_overtake
     made._ask_for_batches()
     made._ask_for_batches()
     sample = made._buffer.sample.options.return_value.remote
-    sample.assert_called_once_with(12, 0, 1, 2)
+    sample.assert_called_once_with(4, 0, 1, 2)
