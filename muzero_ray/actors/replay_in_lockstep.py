@@ -10,8 +10,8 @@ that the roles give each other passes this actor anyway; here it is given out an
   given out in it are searched again with them. What was found is stored at the beginning of the turn after the next.
 * The next deliveries are played with the weights that were published last before the round began.
 
-So values are as fresh as in one process, for which the trainer waits a moment at the end of every turn: with values that
-were a turn older, learning was slower (docs/experiments.md). Whoever is slow is waited for.
+So values are as fresh as in one process, for which the trainer waits a moment at the end of every turn: with values
+that were a turn older, learning was slower (docs/experiments.md). Whoever is slow is waited for.
 """
 
 from collections import deque
