@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 
@@ -13,24 +13,113 @@ from muzero_ray.actors.replay_in_lockstep import Assignment
 from muzero_ray.actors.shared_storage import WeightsReader, register
 from muzero_ray.core.config import Config
 from muzero_ray.core.reports import ReanalyzeReport
-from muzero_ray.core.types import Weights
+from muzero_ray.core.types import ReanalyzeRequest, ReanalyzeResult
+from muzero_ray.play.reanalyze import Reanalyzer
 
 logger = logging.getLogger(__name__)
 
 
+class Source(Protocol):
+    """Where positions come from and what was found goes; it also has the reanalyzer use the right weights."""
+
+    version: int  # of the weights in use; -1 for none
+
+    def has_weights(self) -> bool:
+        """Whether it can be asked yet."""
+        ...
+
+    def ask(self) -> "ray.ObjectRef[Any]":
+        """For positions."""
+        ...
+
+    def take(self, answer: Any) -> ReanalyzeRequest | None:
+        """What was answered, and takes over the weights for it; None when all is done."""
+        ...
+
+    def give(self, result: ReanalyzeResult) -> "ray.ObjectRef[Any]":
+        """Tells what was found for what was taken last."""
+        ...
+
+
+class WhenDue:
+    """Positions whenever they are due, searched with the newest weights, found when it is found."""
+
+    def __init__(self, buffer: Any, reanalyzer: Reanalyzer, weights: WeightsReader) -> None:
+        self._buffer = buffer
+        self._reanalyzer = reanalyzer
+        self._weights = weights
+        self.version = -1
+
+    def has_weights(self) -> bool:
+        """See `Source`."""
+        weights = self._weights.read()
+        if weights is not None:
+            self.version = self._weights.version
+            self._reanalyzer.set_weights(weights, self.version)
+        return self.version >= 0
+
+    def ask(self) -> "ray.ObjectRef[Any]":
+        """See `Source`."""
+        return self._buffer.reanalyze_request.remote()  # type: ignore[no-any-return]
+
+    def take(self, answer: Any) -> ReanalyzeRequest | None:
+        """See `Source`."""
+        self.has_weights()
+        return received_request(answer)
+
+    def give(self, result: ReanalyzeResult) -> "ray.ObjectRef[Any]":
+        """See `Source`."""
+        return self._buffer.refresh.remote(result)  # type: ignore[no-any-return]
+
+
+class InLockstep:
+    """Positions with the weights to search them with: see `replay_in_lockstep.py`."""
+
+    def __init__(self, buffer: Any, reanalyzer: Reanalyzer, process: int) -> None:
+        self._buffer = buffer
+        self._reanalyzer = reanalyzer
+        self._process = process
+        self._number = 0  # of what was taken last
+        self.version = -1
+
+    def has_weights(self) -> bool:
+        """See `Source`."""
+        return True  # they come with the positions
+
+    def ask(self) -> "ray.ObjectRef[Any]":
+        """See `Source`."""
+        return self._buffer.assignment.remote(self.version, self._process)  # type: ignore[no-any-return]
+
+    def take(self, answer: Assignment | None) -> ReanalyzeRequest | None:
+        """See `Source`."""
+        if answer is None:
+            return None
+        if answer.weights is not None:
+            self.version = answer.version
+            self._reanalyzer.set_weights(answer.weights, answer.version)
+        self._number = answer.number
+        return answer.request
+
+    def give(self, result: ReanalyzeResult) -> "ray.ObjectRef[Any]":
+        """See `Source`."""
+        return self._buffer.searched_again.remote(self._number, result)  # type: ignore[no-any-return]
+
+
 class Reanalyze:
-    """Repeats searches, one batch ahead of the buffer's answer; in lockstep with the weights that come with it."""
+    """Repeats searches, one batch ahead of the buffer's answer."""
 
     def __init__(self, config: Config, logs: Logs | None = None) -> None:
         start_logging(names.REANALYZE, logs)
         storage: Any = ray.get_actor(names.STORAGE)
         restart = register(storage, names.REANALYZE)
         self._reanalyzer = build.make_reanalyzer(config, restart, logger.warning)
-        self._lockstep = config.system.lockstep
-        self._weights = WeightsReader(storage, target=config.reanalyze.weights == "target")
-        self._version = -1  # of the weights that it searches with
-        self._buffer: Any = ray.get_actor(names.BUFFER)
-        self._process = restart
+        buffer: Any = ray.get_actor(names.BUFFER)
+        self._source: Source
+        if config.system.lockstep:
+            self._source = InLockstep(buffer, self._reanalyzer, restart)
+        else:
+            weights = WeightsReader(storage, target=config.reanalyze.weights == "target")
+            self._source = WhenDue(buffer, self._reanalyzer, weights)
         self._pending: ray.ObjectRef[Any] | None = None
         self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
         logger.info("reanalyzes %s, started before: %d times", config.game, restart)
@@ -39,54 +128,28 @@ class Reanalyze:
         """Works for about so many seconds; a wait for positions counts."""
         began = time.perf_counter()
         positions, searching = 0, 0.0
-        if not (self._lockstep or self._has_weights()):
+        if not self._source.has_weights():
             time.sleep(0.05)  # the trainer is still starting; the head asks again
             return self._report(positions, searching, began, finished=False)
         while (elapsed := time.perf_counter() - began) < seconds:
             if self._pending is None:
-                self._pending = self._ask()
+                self._pending = self._source.ask()
             ready, _ = ray.wait([self._pending], timeout=seconds - elapsed)
             if not ready:
                 break
             reference, self._pending = self._pending, None
-            answer = ray.get(reference)
-            assignment = answer if isinstance(answer, Assignment) else None
-            request = assignment.request if assignment else received_request(answer)
+            request = self._source.take(ray.get(reference))
             if request is None:
                 return self._report(positions, searching, began, finished=True)
-            if assignment is not None and assignment.weights is not None:
-                self._use(assignment.weights, assignment.version)
-            self._pending = self._ask()
-            if assignment is None:
-                self._has_weights()
+            self._pending = self._source.ask()
             result = self._reanalyzer.reanalyze(request)
             searching += result.seconds
             positions += len(result.indices)
-            if assignment is None:
-                self._told.append(self._buffer.refresh.remote(result))
-            else:
-                self._told.append(self._buffer.searched_again.remote(assignment.number, result))
+            self._told.append(self._source.give(result))
         return self._report(positions, searching, began, finished=False)
 
-    def _ask(self) -> "ray.ObjectRef[Any]":
-        """For positions to search again."""
-        if not self._lockstep:
-            return self._buffer.reanalyze_request.remote()  # type: ignore[no-any-return]
-        return self._buffer.assignment.remote(self._version, self._process)  # type: ignore[no-any-return]
-
-    def _has_weights(self) -> bool:
-        """Takes over the newest weights; False if none were ever published."""
-        weights = self._weights.read()
-        if weights is not None:
-            self._use(weights, self._weights.version)
-        return self._version >= 0
-
-    def _use(self, weights: Weights, version: int) -> None:
-        self._reanalyzer.set_weights(weights, version)
-        self._version = version
-
     def _report(self, positions: int, searching: float, began: float, finished: bool) -> ReanalyzeReport:
-        logger.debug("searched %d positions again with weights %d", positions, self._version)
+        logger.debug("searched %d positions again with weights %d", positions, self._source.version)
         told, self._told = self._told, []
         ray.get(told)  # so that an error there is an error here, and not lost
         return ReanalyzeReport(positions, searching, time.perf_counter() - began - searching, finished)

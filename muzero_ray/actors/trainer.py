@@ -124,7 +124,7 @@ class Trainer:
     def _is_to_publish(self, staged: "StagedBatch") -> bool:
         """Whether the weights are to be published now that this batch has been learnt from."""
         if self._lockstep:
-            return staged.batch.publish_after
+            return bool(staged.batch.publish_after)
         return self._learner.training_steps % self._publish_interval == 0
 
     def _update(self, staged: "StagedBatch") -> "UpdateResult":

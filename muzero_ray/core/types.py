@@ -107,7 +107,7 @@ class Batch:
     turn_mask: np.ndarray | None = None  # [B, K]; 1 where both states are recorded
     frames: np.ndarray | None = None  # [B, n + K, C, H, W] uint8; only where observations and next_observations are
     # stacks of n frames, and views of these: so every frame is there once, and travels once
-    publish_after: bool = False  # in lockstep, whether the trainer publishes when it has learnt from it
+    publish_after: bool | None = None  # in lockstep, whether the trainer publishes when it has learnt from it
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle: without the views of `frames`."""

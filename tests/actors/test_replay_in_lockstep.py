@@ -53,9 +53,9 @@ def test_a_round_is_stored_in_the_order_of_its_senders_and_the_next_one_when_all
         assert weights.keys() == weights_of(0).keys()
         assert status.env_steps == 8
         waiting = asyncio.create_task(actor.add_round(["self_play_0"], [replace(game(4), game_id=1)]))
-        assert [batch.publish_after for batch in await actor.sample(4)] == [False, True], "a turn"
+        assert [bool(batch.publish_after) for batch in await actor.sample(4)] == [False, True], "a turn"
         await actor.published(publication(2))
-        assert [batch.publish_after for batch in await actor.sample(4)] == [False, True]
+        assert [bool(batch.publish_after) for batch in await actor.sample(4)] == [False, True]
         await pause()
         assert not waiting.done()
         await actor.published(publication(4))
@@ -87,8 +87,8 @@ def test_a_turn_that_the_trainer_takes_in_parts_is_published_once_when_all_of_it
     async def run() -> None:
         actor = await begun()
         await actor.add_round(["self_play_0"], [game(8)])
-        assert [batch.publish_after for batch in await actor.sample(1)] == [False]
-        assert [batch.publish_after for batch in await actor.sample(4)] == [True]
+        assert [bool(batch.publish_after) for batch in await actor.sample(1)] == [False]
+        assert [bool(batch.publish_after) for batch in await actor.sample(4)] == [True]
 
     asyncio.run(run())
 
@@ -156,7 +156,7 @@ def test_what_a_trainer_that_is_gone_still_waits_for_is_not_drawn(first):
         await pause()
         await actor.published(publication(0), process=1)
         assert await dead == []
-        assert [batch.publish_after for batch in await living] == [False, True]
+        assert [bool(batch.publish_after) for batch in await living] == [False, True]
 
     asyncio.run(run())
 
