@@ -46,6 +46,7 @@ CLASSES = {
     "Evaluator": "evaluator",
     "Trainer": "trainer",
     "ReplayBufferActor": "replay_buffer",
+    "ReplayInLockstep": "replay_buffer",
     "SharedStorage": "shared_storage",
 }
 """Actors by the names of their processes."""

@@ -6,8 +6,9 @@ that the roles give each other passes this actor anyway; here it is given out an
 * A *round* begins with a delivery of every self-play actor, which are stored then. It lasts until all that is due
   has been given out for training. Meanwhile the next deliveries are played.
 * A *turn* is `train.publish_interval` batches, or what is left of the round. When the trainer has learnt from them it
-  publishes, and the next turn begins: its batches take their fresh values from these weights, and positions that are
-  given out in it are searched again with them. What was found is stored at the beginning of the turn after the next.
+  publishes, and tells the priorities that it found. Then the next turn begins: its batches take their fresh values from
+  these weights, and positions that are given out in it are searched again with them. What was found is stored at the
+  beginning of the turn after the next.
 * The next deliveries are played with the weights that were published last before the round began.
 
 So values are as fresh as in one process, for which the trainer waits a moment at the end of every turn: with values
@@ -18,6 +19,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import ray
 
 from muzero_ray.actors.by_reference import Drawn
@@ -39,6 +41,7 @@ class Publication(NamedTuple):
     version: int  # training steps behind them
     weights: Weights
     judging: Weights  # for fresh values and repeated searches: the same, or the target weights
+    priorities: tuple[tuple[np.ndarray, np.ndarray], ...] = ()  # of each batch since the last one: indices, TD errors
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Assignment:
 class ReplayInLockstep(ReplayBufferActor):
     """`ReplayBufferActor` whose deliveries come round by round, and whose batches go out turn by turn.
 
-    For one shard, one trainer rank, and states that are drawn uniformly; `core.config` refuses others.
+    For one shard and one trainer rank; `core.config` refuses others.
     """
 
     def __init__(self, config: Config, num_actors: int, logs: Logs | None = None) -> None:
@@ -154,6 +157,8 @@ class ReplayInLockstep(ReplayBufferActor):
         """Takes what a process of the trainer has published: at its start, and at the end of every turn."""
         self._begun("train", process)
         if process == self._processes["train"]:
+            for indices, priorities in publication.priorities:
+                await self._store.update_priorities(indices, priorities)
             self._published = publication
             self._publishes = False
             self._wake()

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import ray
 
 from muzero_ray.actors import names
@@ -62,6 +63,7 @@ class Trainer:
         self._published: ray.ObjectRef[Any] | None = None
         self._published_version: int | None = None
         self._told: list[ray.ObjectRef[Any]] = []  # calls whose answers say nothing but that all went well
+        self._priorities: list[tuple[np.ndarray, np.ndarray]] = []  # in lockstep, those not told yet
         self._pending: deque[list[ray.ObjectRef[Any]]] = deque()  # answers, of one part for each rank
         self._batches: deque[StagedBatch] = deque()
 
@@ -101,7 +103,7 @@ class Trainer:
             started = time.perf_counter()
             result = self._update(staged)
             if self._prioritized:
-                self._told.append(self._buffer.update_priorities.remote(staged.batch.indices, result.priorities))
+                self._tell_priorities(staged.batch.indices, result.priorities)
             if self._is_to_publish(staged):
                 self.publish()
             metrics = result.metrics
@@ -120,6 +122,13 @@ class Trainer:
             metrics=metrics,
             batches_ready=self._count_ready(),
         )
+
+    def _tell_priorities(self, indices: np.ndarray, priorities: np.ndarray) -> None:
+        """Tells the buffer how wrong the values of a batch were, in lockstep when it publishes."""
+        if self._lockstep:
+            self._priorities.append((indices, priorities))
+        else:
+            self._told.append(self._buffer.update_priorities.remote(indices, priorities))
 
     def _is_to_publish(self, staged: "StagedBatch") -> bool:
         """Whether the weights are to be published now that this batch has been learnt from."""
@@ -186,7 +195,8 @@ class Trainer:
         self._told.append(self._published)
         judging = target_weights if self._judge_by_target else weights
         if self._lockstep:
-            publication = Publication(self._published_version, weights, judging)
+            publication = Publication(self._published_version, weights, judging, tuple(self._priorities))
+            self._priorities.clear()
             self._told.append(self._buffer.published.remote(publication, self._process))
         elif self._fresh_values:
             self._told.append(self._buffer.set_weights.remote(judging))

@@ -340,14 +340,14 @@ class SystemConfig(Section):
     is printed and training goes on without."""
     lockstep: bool = False
     """Whether the order of all that actors give each other is laid down, so that a seed gives the same run every time:
-    to the bit, with as many actors on CPUs of one kind, if none dies. Whoever is slow is then waited for, and what is
-    learnt from is a little older."""
+    to the bit, with as many actors on CPUs of one kind, if none dies. Whoever is slow is then waited for, and the
+    trainer waits a moment whenever it has published."""
     trainer_threads: int = Field(1, ge=1, le=1_024)
     """CPU threads of the trainer. A small network is fastest with one: threads wait for each other at every layer."""
     prefetch: int = Field(2, ge=1)
-    """Requests for batches that are on their way before they are needed."""
+    """Requests for batches that are on their way before they are needed; in lockstep one."""
     max_pending: int = Field(2, ge=1)
-    """Deliveries of one self-play actor that the buffer has not yet acknowledged."""
+    """Deliveries of one self-play actor that the buffer has not yet acknowledged; in lockstep one."""
     checkpoint_seconds: float = Field(60.0, gt=0)
     """Wall-clock seconds between two checkpoints."""
     keep_checkpoints: int = Field(3, ge=1)
@@ -462,7 +462,10 @@ class Config(Section):
                 f"train.learning_rate ({self.train.learning_rate})"
             )
         if self.system.lockstep:
-            problems += [f"system.lockstep does not go with {obstacle}" for obstacle in self._lockstep_obstacles()]
+            problems += [
+                f"system.lockstep does not go with {obstacle}, or turn lockstep off"
+                for obstacle in self._lockstep_obstacles()
+            ]
         if problems:
             raise _Problems(*problems)
         return self
@@ -474,8 +477,6 @@ class Config(Section):
             found.append(f"replay.shards {self.replay.shards}; use 1")
         if self.train.num_gpus > 1:
             found.append(f"train.num_gpus {self.train.num_gpus}; use 1")
-        if self.replay.prioritized:
-            found.append("replay.prioritized: priorities come back when they come; set it to false")
         if self.max_actors is not None:
             found.append(f"max_actors {self.max_actors}: actors that come later; leave it out")
         return found

@@ -12,13 +12,13 @@ from muzero_ray.actors.replay_in_lockstep import Publication, ReplayInLockstep
 from muzero_ray.core.types import ReanalyzeResult
 
 
-def lockstep_config():
+def lockstep_config(**changes):
     """Each game of 8 moves makes four batches and two repeated searches due; a turn is two batches."""
     return tiny_config(
         train={"batch_size": 16, "replay_ratio": 8.0, "td_steps": 1, "publish_interval": 2},
-        replay={"min_steps": 0},
         reanalyze={"ratio": 4.0, "batch_size": 16},
         system={"lockstep": True},
+        **changes,
     )
 
 
@@ -34,8 +34,8 @@ def found(assignment) -> ReanalyzeResult:
     return ReanalyzeResult(assignment.request.indices, policies, values, assignment.version)
 
 
-async def begun() -> ReplayInLockstep:
-    actor = ReplayInLockstep(lockstep_config(), num_actors=2)
+async def begun(**replay) -> ReplayInLockstep:
+    actor = ReplayInLockstep(lockstep_config(replay={"min_steps": 0, **replay}), num_actors=2)
     await actor.start(None)
     await actor.published(publication(0))
     return actor
@@ -89,6 +89,19 @@ def test_a_turn_that_the_trainer_takes_in_parts_is_published_once_when_all_of_it
         await actor.add_round(["self_play_0"], [game(8)])
         assert [bool(batch.publish_after) for batch in await actor.sample(1)] == [False]
         assert [bool(batch.publish_after) for batch in await actor.sample(4)] == [True]
+
+    asyncio.run(run())
+
+
+def test_priorities_come_with_what_was_published_and_decide_the_next_turn():
+    async def run() -> None:
+        actor = await begun(prioritized=True, priority_exponent=1.0)
+        await actor.add_round(["self_play_0"], [game(8)])
+        [first, _] = await actor.sample(4)
+        states = np.unique(first.indices)
+        errors = np.where(states == states[0], 1e6, 1.0)
+        await actor.published(publication(2)._replace(priorities=((states, errors),)))
+        assert all((batch.indices == states[0]).mean() > 0.9 for batch in await actor.sample(4))
 
     asyncio.run(run())
 

@@ -2,6 +2,7 @@
 
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from reference.tiny_runs import tiny_config
 
@@ -56,3 +57,17 @@ def test_in_lockstep_it_has_one_call_for_batches_under_way_as_two_might_overtake
     made._ask_for_batches()
     sample = made._buffer.sample.options.return_value.remote
     sample.assert_called_once_with(4, 0, 1, 2)
+
+
+def test_in_lockstep_priorities_are_told_with_the_weights_that_are_published_after_them(make_trainer):
+    made = make_trainer(system={"lockstep": True}, replay={"prioritized": True})
+    made.start(None)
+    told = (np.arange(2), np.ones(2))
+    made._tell_priorities(*told)
+    made.publish()
+    made.publish()
+    first, second, third = (call.args[0] for call in made._buffer.published.remote.call_args_list)
+    assert first.priorities == ()
+    assert second.priorities == (told,)
+    assert third.priorities == ()
+    made._buffer.update_priorities.remote.assert_not_called()

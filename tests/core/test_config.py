@@ -110,7 +110,6 @@ def test_copies_go_to_a_place_that_has_a_name():
     [
         ({"replay": {"shards": 2}}, "replay.shards 2"),
         ({"train": {"num_gpus": 2}}, "train.num_gpus 2"),
-        ({"replay": {"prioritized": True}}, "replay.prioritized"),
         ({"max_actors": 4}, "max_actors 4"),
     ],
 )
