@@ -115,7 +115,7 @@ class Reanalyze:
         self._reanalyzer = build.make_reanalyzer(config, restart, logger.warning)
         buffer: Any = ray.get_actor(names.BUFFER)
         self._source: Source
-        if config.system.lockstep:
+        if config.in_lockstep:
             self._source = InLockstep(buffer, self._reanalyzer, restart)
         else:
             weights = WeightsReader(storage, target=config.reanalyze.weights == "target")

@@ -49,7 +49,7 @@ class Trainer:
         ranks = self._others.ranks if self._others else None
         self._learner = Learner(config, spec, seed=config.seed, device=device, ranks=ranks)
         self._publish_interval = config.train.publish_interval
-        self._lockstep = config.system.lockstep
+        self._lockstep = config.in_lockstep
         self._fresh_values = config.reanalyze.fresh_values
         self._judge_by_target = config.reanalyze.weights == "target"
         self._prioritized = config.replay.prioritized

@@ -193,6 +193,22 @@ def dashboard_hint(cluster: Cluster, terminal: bool) -> str:
     return f"{cluster.dashboard}  (it asks for a token: {token or '`ray get-auth-token` prints it'})"
 
 
+def decide_lockstep(config: Config, cluster: Cluster) -> Config:
+    """The options with `system.lockstep` on or off where it was auto.
+
+    On where all of it is on the CPUs of a machine of our own and nothing stands against it. There is one self-play
+    actor then, if it is not said how many: a round has a delivery of each, played with weights that are a round older.
+    """
+    if config.system.lockstep != "auto":
+        return config
+    device = config.system.device
+    on_gpu = device == "cuda" or (device == "auto" and cluster.gpus > 0) or gpu_shares.asked_for(config)
+    on = cluster.ours and not on_gpu and not config.lockstep_obstacles()
+    system = config.system.model_copy(update={"lockstep": "on" if on else "off"})
+    num_actors = 1 if on and config.num_actors is None else config.num_actors
+    return config.model_copy(update={"system": system, "num_actors": num_actors})
+
+
 def make_plan(config: Config, cluster: Cluster) -> Plan:
     """Fits the run to the cluster: one CPU for each self-play actor, the trainer on what is left.
 

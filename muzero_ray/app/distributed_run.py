@@ -264,7 +264,7 @@ class DistributedRun:
         self._memory_watch.buffer_restored()
         self._playing.buffer_restored(snapshot.env_steps if snapshot else 0)
         self._keep_reanalyzing()
-        if self._config.system.lockstep:  # a buffer in lockstep goes on when it has weights
+        if self._config.in_lockstep:  # a buffer in lockstep goes on when it has weights
             self._supervisor.submit(self._actors.trainer, "publish", then=nothing)
 
     def _restore_trainer(self) -> None:

@@ -64,7 +64,7 @@ class PlayFlow:
         self._rounds: Rounds[Trajectories] | None = None
         self._most_under_way = config.system.max_pending
         self._begun: set[str] = set()
-        if config.system.lockstep:
+        if config.in_lockstep:
             self._rounds = Rounds([role.name for role in actors.self_play])
             self._most_under_way = 1
         for role in actors.self_play:

@@ -84,11 +84,12 @@ def over_ray(config: Config, folder: RunFolder, opened: ExitStack) -> Callable[[
     joined = cluster.connect(config)
     opened.callback(cluster.leave, joined)
     joined = cluster.gather(config, joined, say)
+    config = cluster.decide_lockstep(config, joined)
     plan = cluster.make_plan(config, joined)
     say(f"cluster          {joined}")
     if joined.dashboard:
         say(f"dashboard        {cluster.dashboard_hint(joined, terminal=sys.stderr.isatty())}")
-    say(f"plan             {plan}{', in lockstep' if config.system.lockstep else ''}")
+    say(f"plan             {plan}{', in lockstep' if config.in_lockstep else ''}")
     if config.num_actors is not None and plan.num_actors < config.num_actors:
         say(f"                 {config.num_actors} self-play actors were asked for; the run starts with what fits")
 

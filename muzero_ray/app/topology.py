@@ -96,7 +96,7 @@ def launch(config: Config, plan: Plan, logs: Logs | None = None) -> Topology:
         ),
         storage=actor(names.STORAGE, SharedStorage, max_concurrency=1000 + plan.most_actors, **where.state),
         buffer=actor(
-            *(names.BUFFER, ReplayInLockstep if config.system.lockstep else ReplayBufferActor, config, plan.num_actors),
+            *(names.BUFFER, ReplayInLockstep if config.in_lockstep else ReplayBufferActor, config, plan.num_actors),
             # Calls that wait in it at once: every delivery may, and others have to get past them.
             max_concurrency=1000 + plan.most_actors * config.system.max_pending,
             num_gpus=config.buffer_gpus if config.replay.shards == 1 else 0,  # else its shards take it

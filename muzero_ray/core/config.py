@@ -338,10 +338,11 @@ class SystemConfig(Section):
     """Whether the trainer compiles the network and its loss (`torch.compile`), for a minute or two at the start, and on
     one GPU records its step as a CUDA graph. auto: on GPUs; on CPUs it made nothing faster. Where it fails, the reason
     is printed and training goes on without."""
-    lockstep: bool = False
+    lockstep: Literal["auto", "on", "off"] = "off"
     """Whether the order of all that actors give each other is laid down, so that a seed gives the same run every time:
     to the bit, with as many actors on CPUs of one kind, if none dies. Whoever is slow is then waited for, and the
-    trainer waits a moment whenever it has published."""
+    trainer waits a moment whenever it has published. auto: on a machine of its own without GPUs, unless something is
+    asked for that does not go with it; then with one self-play actor if `num_actors` does not say more."""
     trainer_threads: int = Field(1, ge=1, le=1_024)
     """CPU threads of the trainer. A small network is fastest with one: threads wait for each other at every layer."""
     prefetch: int = Field(2, ge=1)
@@ -461,16 +462,18 @@ class Config(Section):
                 f"train.learning_rate_final ({self.train.learning_rate_final}) must not exceed "
                 f"train.learning_rate ({self.train.learning_rate})"
             )
-        if self.system.lockstep:
-            problems += [
-                f"system.lockstep does not go with {obstacle}, or turn lockstep off"
-                for obstacle in self._lockstep_obstacles()
-            ]
+        if self.in_lockstep:
+            problems += [f"system.lockstep does not go with {obstacle}" for obstacle in self.lockstep_obstacles()]
         if problems:
             raise _Problems(*problems)
         return self
 
-    def _lockstep_obstacles(self) -> list[str]:
+    @property
+    def in_lockstep(self) -> bool:
+        """Whether a run with these options is in lockstep; auto is not decided yet, and not."""
+        return self.system.lockstep == "on"
+
+    def lockstep_obstacles(self) -> list[str]:
         """What of this has no order that could be laid down, and what to do instead."""
         found = []
         if self.replay.shards > 1:

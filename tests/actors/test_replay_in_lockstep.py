@@ -17,7 +17,7 @@ def lockstep_config(**changes):
     return tiny_config(
         train={"batch_size": 16, "replay_ratio": 8.0, "td_steps": 1, "publish_interval": 2},
         reanalyze={"ratio": 4.0, "batch_size": 16},
-        system={"lockstep": True},
+        system={"lockstep": "on"},
         **changes,
     )
 

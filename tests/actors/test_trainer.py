@@ -51,7 +51,7 @@ def test_a_start_that_failed_half_way_is_none(make_trainer):
 
 
 def test_in_lockstep_it_has_one_call_for_batches_under_way_as_two_might_overtake_each_other(make_trainer):
-    made = make_trainer(system={"lockstep": True, "prefetch": 3})
+    made = make_trainer(system={"lockstep": "on", "prefetch": 3})
     made.start(None, incarnation=2)
     made._ask_for_batches()
     made._ask_for_batches()
@@ -60,7 +60,7 @@ def test_in_lockstep_it_has_one_call_for_batches_under_way_as_two_might_overtake
 
 
 def test_in_lockstep_priorities_are_told_with_the_weights_that_are_published_after_them(make_trainer):
-    made = make_trainer(system={"lockstep": True}, replay={"prioritized": True})
+    made = make_trainer(system={"lockstep": "on"}, replay={"prioritized": True})
     made.start(None)
     told = (np.arange(2), np.ones(2))
     made._tell_priorities(*told)

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -267,3 +268,30 @@ def test_an_address_at_which_nothing_answers_is_refused_at_once_and_in_a_sentenc
 @pytest.mark.parametrize("address", ["", "auto", "local", "ray://nowhere.invalid:10001"])
 def test_an_address_that_is_no_host_and_port_is_left_to_ray(address):
     cluster._expect_answer(address)
+
+
+OURS = Cluster(nodes=1, cpus=8, gpus=0, dashboard="", ours=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cluster_changes", "lockstep", "num_actors"),
+    [
+        ({}, {}, "on", 1),
+        ({"num_actors": 4}, {}, "on", 4),
+        ({}, {"ours": False}, "off", None),
+        ({}, {"gpus": 1}, "off", None),
+        ({"system": {"lockstep": "auto", "device": "cpu"}}, {"gpus": 1}, "on", 1),
+        ({"self_play": {"num_gpus": 0.1}}, {"gpus": 1}, "off", None),
+        ({"replay": {"shards": 2}}, {}, "off", None),
+        ({"max_actors": 4}, {}, "off", None),
+        ({"system": {"lockstep": "on"}}, {"ours": False}, "on", None),
+        ({"system": {"lockstep": "off"}}, {}, "off", None),
+    ],
+)
+def test_lockstep_is_decided_by_where_the_run_is_and_what_is_asked_for(changes, cluster_changes, lockstep, num_actors):
+    config = Config.model_validate({"system": {"lockstep": "auto"}, **changes})
+    decided = cluster.decide_lockstep(config, replace(OURS, **cluster_changes))
+    assert (decided.system.lockstep, decided.num_actors) == (lockstep, num_actors)
+    expected = config.model_dump() | {"num_actors": num_actors}
+    expected["system"]["lockstep"] = lockstep
+    assert decided.model_dump() == expected

@@ -77,7 +77,7 @@ def test_a_run_over_actors_spends_its_budget_and_holds_its_ratio(tmp_path, num_a
 def test_two_runs_in_lockstep_with_one_seed_are_identical_to_the_bit(tmp_path):
     found = []
     for number in range(2):
-        code, folder = start(tmp_path / str(number), num_actors=2, system={"lockstep": True})
+        code, folder = start(tmp_path / str(number), num_actors=2, system={"lockstep": "on"})
         assert code == 0
         checkpoint = newest_checkpoint(folder)
         buffer = checkpoint.buffer_state()
@@ -141,7 +141,7 @@ def test_a_run_recovers_from_the_death_of_an_actor(tmp_path, role, num_actors, l
         tmp_path,
         num_actors=num_actors,
         train={"env_steps": 3200},
-        system={"checkpoint_seconds": 1.0, "lockstep": lockstep},
+        system={"checkpoint_seconds": 1.0, "lockstep": "on" if lockstep else "off"},
     )
     killer.join(timeout=60)
     assert killer.killed, f"no process of {role} was found to be killed"

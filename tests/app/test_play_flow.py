@@ -97,7 +97,7 @@ def test_a_buffer_that_goes_back_to_nothing_is_filled_again(head):
 
 
 def test_in_lockstep_those_planned_begin_together_and_those_without_a_place_are_not_waited_for():
-    config = tiny_config(train={"env_steps": 100 * DELIVERY}, system={"lockstep": True})
+    config = tiny_config(train={"env_steps": 100 * DELIVERY}, system={"lockstep": "on"})
     roles = [Role(f"self_play_{number}", None, down=True) for number in range(3)]
     actors = SimpleNamespace(self_play=roles, buffer=Role("replay_buffer", None))
     supervisor = ScriptedSupervisor()

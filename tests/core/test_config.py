@@ -116,4 +116,4 @@ def test_copies_go_to_a_place_that_has_a_name():
 def test_lockstep_is_refused_with_what_has_no_order_that_could_be_laid_down(changes, named):
     Config.model_validate(changes)
     with pytest.raises(ValueError, match=f"system.lockstep does not go with {named}"):
-        Config.model_validate({**changes, "system": {"lockstep": True}})
+        Config.model_validate({**changes, "system": {"lockstep": "on"}})
