@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,8 @@ def leave(cluster: Cluster) -> None:
     ours = {names.STORAGE, names.BUFFER, names.TRAINER, names.REANALYZE, names.EVALUATOR}
     for name in ray.util.list_named_actors():
         if name in ours or name.startswith(names.self_play(0)[:-1]):
-            ray.kill(ray.get_actor(name))
+            with suppress(ValueError):  # it is gone since: it may be ending by itself
+                ray.kill(ray.get_actor(name))
 
 
 def dashboard_hint(cluster: Cluster, terminal: bool) -> str:

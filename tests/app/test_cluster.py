@@ -88,6 +88,18 @@ def test_own_cluster_is_shut_down_and_a_joined_one_rid_of_our_actors_alone(ray):
     assert (ray.shutdowns, ray.killed) == (1, ["trainer", "self_play_0"])
 
 
+def test_an_actor_that_ends_while_a_joined_cluster_is_left_is_no_error(ray, monkeypatch):
+    def get_actor(name):
+        if name == "trainer":
+            raise ValueError(f"Failed to look up actor with name '{name}'")
+        return name
+
+    ray.arguments = {"address": "somewhere"}
+    monkeypatch.setattr(ray, "get_actor", get_actor)
+    cluster.leave(Cluster(1, 2, 0, "", ours=False))
+    assert ray.killed == ["self_play_0"]
+
+
 class Autoscaler:
     """Hands out a CPU each time somebody looks, once it was asked, up to a limit."""
 
